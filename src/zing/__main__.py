@@ -1,0 +1,5 @@
+"""`python -m zing` is the command `zing`."""
+
+from zing.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Engines: what turns an order into a picture."""

@@ -1,0 +1,343 @@
+"""A checkpoint's configuration files, read into frozen dataclasses and checked.
+
+Field names follow the files (diffusers 0.42 and transformers 5.23); nothing here needs torch.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zing.errors import BadCheckpoint
+
+CLASSES = {
+    "scheduler": "FlowMatchEulerDiscreteScheduler",
+    "text_encoder": "Qwen3Model",
+    "tokenizer": "Qwen2Tokenizer",
+    "transformer": "ZImageTransformer2DModel",
+    "vae": "AutoencoderKL",
+}
+# The same network saved with or without its language-model head, and the same tokenizer's names.
+_ALSO = {
+    "text_encoder": {"Qwen3Model", "Qwen3ForCausalLM"},
+    "tokenizer": {"Qwen2Tokenizer", "Qwen2TokenizerFast"},
+}
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The S3-DiT's dimensions; the defaults of the real model are in model.md §2."""
+
+    dim: int
+    n_heads: int
+    n_layers: int
+    n_refiner_layers: int
+    in_channels: int
+    cap_feat_dim: int
+    axes_dims: tuple[int, int, int]
+    norm_eps: float
+    rope_theta: float
+    t_scale: float
+
+    patch_size: int = 2
+    # Fixed in diffusers' transformer_z_image.py, not in the file.
+    qk_eps: float = 1e-5
+    final_eps: float = 1e-6
+    t_hidden: int = 1024
+    t_frequencies: int = 256
+
+    @property
+    def head_dim(self) -> int:
+        """Features of one attention head."""
+        return self.dim // self.n_heads
+
+    @property
+    def ffn_dim(self) -> int:
+        """Hidden features of the feed-forward."""
+        return int(self.dim / 3 * 8)
+
+    @property
+    def adaln_dim(self) -> int:
+        """Features of the timestep embedding."""
+        return min(self.dim, 256)
+
+
+@dataclass(frozen=True)
+class TextEncoderConfig:
+    """The Qwen3 encoder's dimensions."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocab_size: int
+    rms_norm_eps: float
+    rope_theta: float
+
+    @property
+    def used_layers(self) -> int:
+        """Layers that are run: `hidden_states[-2]` is the output of the last but one."""
+        return self.num_hidden_layers - 1
+
+
+@dataclass(frozen=True)
+class VaeConfig:
+    """The autoencoder's dimensions, decoder side."""
+
+    block_out_channels: tuple[int, ...]
+    layers_per_block: int
+    latent_channels: int
+    out_channels: int
+    norm_num_groups: int
+    mid_block_add_attention: bool
+    use_post_quant_conv: bool
+    scaling_factor: float
+    shift_factor: float
+
+    @property
+    def factor(self) -> int:
+        """Pixels a side for one latent."""
+        return int(2 ** (len(self.block_out_channels) - 1))
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """The schedule's constants."""
+
+    num_train_timesteps: int
+    shift: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """zing's own page in a checkpoint, zing.json; empty where there is none."""
+
+    native_sizes: tuple[tuple[int, int], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    about: str = ""
+
+
+class Fields:
+    """A JSON object whose fields are taken by name and type; what does not fit is refused."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values = _read_object(path)
+        if "auto_map" in self.values:
+            raise self.refuse("auto_map names code, and no code of a checkpoint is run")
+
+    def refuse(self, reason: str) -> BadCheckpoint:
+        """The refusal that names this file."""
+        return BadCheckpoint(f"{self.path}: {reason}.")
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        """A whole number above zero."""
+        value = self.values.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**24:
+            raise self.refuse(f"{name} must be a whole number above 0, not {value!r}")
+        return value
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """A finite number."""
+        value = self.values.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.refuse(f"{name} must be a number, not {value!r}")
+        if not abs(value) < 1e12:
+            raise self.refuse(f"{name} must be a finite number, not {value!r}")
+        return float(value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """true or false."""
+        value = self.values.get(name, default)
+        if not isinstance(value, bool):
+            raise self.refuse(f"{name} must be true or false, not {value!r}")
+        return value
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        """A list of whole numbers above zero."""
+        value = self.values.get(name)
+        whole = isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
+        if not isinstance(value, list) or not value or not whole:
+            raise self.refuse(f"{name} must be a list of whole numbers above 0, not {value!r}")
+        return tuple(value)
+
+    def must_be(self, name: str, expected: Any) -> None:
+        """Refuse a field that is there and says something that the engine does not do."""
+        value = self.values.get(name, expected)
+        if value != expected:
+            raise self.refuse(f"{name} must be {expected!r}, not {value!r}")
+
+
+def read_index(folder: Path) -> None:
+    """Check that model_index.json names the five classes of Z-Image and no others."""
+    fields = Fields(folder / "model_index.json")
+    fields.must_be("_class_name", "ZImagePipeline")
+    parts = {k: v for k, v in fields.values.items() if not k.startswith("_")}
+    for part, expected in CLASSES.items():
+        if part not in parts:
+            raise fields.refuse(f"the part {part} is missing")
+        _check_class(fields, part, parts[part], _ALSO.get(part, {expected}))
+    extra = sorted(set(parts) - set(CLASSES))
+    if extra:
+        raise fields.refuse(f"{extra[0]} is no part of a Z-Image checkpoint")
+
+
+def read_transformer(folder: Path) -> TransformerConfig:
+    """The configuration in transformer/config.json."""
+    fields = Fields(folder / "transformer" / "config.json")
+    fields.must_be("_class_name", CLASSES["transformer"])
+    fields.must_be("all_patch_size", [2])
+    fields.must_be("all_f_patch_size", [1])
+    fields.must_be("qk_norm", True)
+    fields.must_be("siglip_feat_dim", None)
+    dim, heads = fields.integer("dim"), fields.integer("n_heads")
+    axes = fields.integers("axes_dims")
+    if len(axes) != 3 or dim != heads * sum(axes) or any(axis % 2 for axis in axes):
+        raise fields.refuse(f"three even axes_dims must add up to dim / n_heads, not {list(axes)}")
+    return TransformerConfig(
+        dim=dim,
+        n_heads=heads,
+        n_layers=fields.integer("n_layers"),
+        n_refiner_layers=fields.integer("n_refiner_layers"),
+        in_channels=fields.integer("in_channels"),
+        cap_feat_dim=fields.integer("cap_feat_dim"),
+        axes_dims=(axes[0], axes[1], axes[2]),
+        norm_eps=fields.number("norm_eps", 1e-5),
+        rope_theta=fields.number("rope_theta", 256.0),
+        t_scale=fields.number("t_scale", 1000.0),
+    )
+
+
+def read_text_encoder(folder: Path) -> TextEncoderConfig:
+    """The configuration in text_encoder/config.json."""
+    fields = Fields(folder / "text_encoder" / "config.json")
+    fields.must_be("model_type", "qwen3")
+    named = fields.values.get("architectures", [CLASSES["text_encoder"]])
+    if not isinstance(named, list) or not set(named) <= _ALSO["text_encoder"]:
+        raise fields.refuse(f"architectures must be Qwen3Model, not {named!r}")
+    fields.must_be("hidden_act", "silu")
+    fields.must_be("attention_bias", False)
+    fields.must_be("use_sliding_window", False)
+    heads, kv_heads = fields.integer("num_attention_heads"), fields.integer("num_key_value_heads")
+    layers, hidden = fields.integer("num_hidden_layers"), fields.integer("hidden_size")
+    head_dim = fields.integer("head_dim", max(hidden // heads, 1))
+    if heads % kv_heads or layers < 2 or head_dim % 2:
+        raise fields.refuse("heads must divide by key-value heads, head_dim by 2, layers be 2 up")
+    return TextEncoderConfig(
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        intermediate_size=fields.integer("intermediate_size"),
+        vocab_size=fields.integer("vocab_size"),
+        rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
+        rope_theta=_rope_theta(fields),
+    )
+
+
+def read_vae(folder: Path) -> VaeConfig:
+    """The configuration in vae/config.json."""
+    fields = Fields(folder / "vae" / "config.json")
+    fields.must_be("_class_name", CLASSES["vae"])
+    fields.must_be("act_fn", "silu")
+    fields.must_be("out_channels", 3)
+    fields.must_be("latents_mean", None)
+    channels = fields.integers("block_out_channels")
+    fields.must_be("up_block_types", ["UpDecoderBlock2D"] * len(channels))
+    groups = fields.integer("norm_num_groups", 32)
+    if any(channel % groups for channel in channels) or len(channels) > 8:
+        raise fields.refuse(f"block_out_channels must divide by {groups} groups")
+    return VaeConfig(
+        block_out_channels=channels,
+        layers_per_block=fields.integer("layers_per_block", 1),
+        latent_channels=fields.integer("latent_channels"),
+        out_channels=3,
+        norm_num_groups=groups,
+        mid_block_add_attention=fields.flag("mid_block_add_attention", True),
+        use_post_quant_conv=fields.flag("use_post_quant_conv", True),
+        scaling_factor=fields.number("scaling_factor"),
+        shift_factor=fields.number("shift_factor", 0.0),
+    )
+
+
+def read_scheduler(folder: Path) -> SchedulerConfig:
+    """The configuration in scheduler/scheduler_config.json; only the static shift is known."""
+    fields = Fields(folder / "scheduler" / "scheduler_config.json")
+    fields.must_be("_class_name", CLASSES["scheduler"])
+    fields.must_be("shift_terminal", None)
+    for name in (
+        "use_dynamic_shifting",
+        "use_karras_sigmas",
+        "use_exponential_sigmas",
+        "use_beta_sigmas",
+        "invert_sigmas",
+        "stochastic_sampling",
+    ):
+        fields.must_be(name, False)
+    return SchedulerConfig(
+        num_train_timesteps=fields.integer("num_train_timesteps", 1000),
+        shift=fields.number("shift", 1.0),
+    )
+
+
+def read_manifest(folder: Path, multiple: int) -> Manifest:
+    """The manifest in zing.json; sizes in it must be multiples of `multiple`."""
+    path = folder / "zing.json"
+    if not path.exists():
+        return Manifest()
+    fields = Fields(path)
+    sizes = fields.values.get("native_sizes") or []
+    if not isinstance(sizes, list) or not all(_is_size(size, multiple) for size in sizes):
+        raise fields.refuse(
+            f"native_sizes must be [width, height] pairs of multiples of {multiple}"
+        )
+    files = fields.values.get("files") or {}
+    if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
+        raise fields.refuse("files must map a file's name to its sha256")
+    about = fields.values.get("about", "")
+    return Manifest(
+        native_sizes=tuple((width, height) for width, height in sizes),
+        files=tuple(sorted(files.items())),
+        about=about if isinstance(about, str) else "",
+    )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadCheckpoint(f"{path} is missing.") from None
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise BadCheckpoint(f"{path} is not JSON.") from None
+    if not isinstance(value, dict):
+        raise BadCheckpoint(f"{path} is not a JSON object.")
+    return value
+
+
+def _check_class(fields: Fields, part: str, value: Any, expected: set[str]) -> None:
+    known = [[library, name] for library in ("diffusers", "transformers") for name in expected]
+    if value not in known:
+        raise fields.refuse(f"{part} must be {' or '.join(sorted(expected))}, not {value!r}")
+
+
+def _rope_theta(fields: Fields) -> float:
+    """Rope's base, where transformers 5 keeps it or where 4 did; scaled ropes are refused."""
+    fields.must_be("rope_scaling", None)
+    rope = fields.values.get("rope_parameters") or {}
+    if not isinstance(rope, dict) or rope.get("rope_type", "default") != "default":
+        raise fields.refuse("only rope_type 'default' is known")
+    fields.values.setdefault("rope_theta", rope.get("rope_theta"))
+    return fields.number("rope_theta")
+
+
+def _is_size(size: Any, multiple: int) -> bool:
+    return (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(side) is int and side > 0 and side % multiple == 0 for side in size)
+    )

@@ -1,0 +1,112 @@
+"""Checkpoints on disk: find them by name, describe them, verify them. No torch."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from zing.engine.zimage import config as configs
+from zing.errors import BadCheckpoint, UnknownModel
+from zing.sizes import Size
+
+BUILTIN = "builtin"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint folder and the name people call it by."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `zing models show` says; native_sizes is None where every size is rendered directly.
+
+    sha256 is one hash over the names and hashes of all files.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    native_sizes: tuple[Size, ...] | None
+    multiple: int
+    bytes: int
+    about: str
+
+
+def builtin() -> Model:
+    """The model that comes with zing."""
+    return Model(BUILTIN, Path(str(files("zing.engine").joinpath(BUILTIN))))
+
+
+def find(name: str, data: Path) -> Model:
+    """The model of a name, or of a folder's path; raises UnknownModel."""
+    for model in available(data):
+        if model.name == name:
+            return model
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Model(path.resolve().name, path.resolve())
+    names = ", ".join(model.name for model in available(data))
+    raise UnknownModel(f"There is no model {name!r}: it is neither a folder nor one of {names}.")
+
+
+def available(data: Path) -> list[Model]:
+    """The built-in model and those in the data folder's `models`."""
+    folder = data / "models"
+    found = folder.iterdir() if folder.is_dir() else ()
+    kept = sorted(path for path in found if (path / "model_index.json").is_file())
+    return [builtin(), *(Model(path.name, path) for path in kept)]
+
+
+def describe(model: Model) -> Description:
+    """A model's description; reads every file once for its hash."""
+    configs.read_index(model.path)
+    multiple = 2 * configs.read_vae(model.path).factor
+    manifest = configs.read_manifest(model.path, multiple)
+    total = hashlib.sha256()
+    for path in checkpoint_files(model.path):
+        total.update(f"{file_sha256(path)}  {_relative(path, model.path)}\n".encode())
+    return Description(
+        name=model.name,
+        path=str(model.path),
+        sha256=total.hexdigest(),
+        native_sizes=manifest.native_sizes or None,
+        multiple=multiple,
+        bytes=sum(path.stat().st_size for path in checkpoint_files(model.path)),
+        about=manifest.about,
+    )
+
+
+def verify_files(model: Model) -> int:
+    """Compare files with the hashes in the manifest; how many were compared."""
+    multiple = 2 * configs.read_vae(model.path).factor
+    recorded = configs.read_manifest(model.path, multiple).files
+    for name, expected in recorded:
+        path = model.path / name
+        if not path.resolve().is_relative_to(model.path.resolve()) or not path.is_file():
+            raise BadCheckpoint(f"{path} is missing.")
+        if file_sha256(path) != expected:
+            raise BadCheckpoint(f"{path} is not the file that the manifest names: another sha256.")
+    return len(recorded)
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The files that make a checkpoint, sorted; a card or a picture beside them is none."""
+    kinds = {".safetensors", ".json", ".jinja", ".txt"}
+    return sorted(path for path in folder.rglob("*") if path.suffix in kinds)
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of one file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()

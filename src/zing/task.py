@@ -1,0 +1,110 @@
+"""The nouns: what a person asks for and what comes back. No database, no HTTP, no tensors."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zing.errors import BadPrompt, BadSeed, BadSteps
+from zing.sizes import parse_size
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PROMPT_MAX = 2000
+SEED_MAX = 2**31 - 1
+STEPS_DEFAULT, STEPS_MAX = 8, 100
+
+# The control tokens of the Qwen chat template: <|im_start|>, <think>, <tool_call> and their kin.
+_CONTROL_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?(?:think|tool_call|tool_response)>")
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """What a person asked for, checked; `seed` is None where any will do."""
+
+    prompt: str
+    width: int
+    height: int
+    seed: int | None = None
+    steps: int = STEPS_DEFAULT
+
+    @classmethod
+    def parse(cls, prompt: str, size: str, seed: str | None, steps: str | None) -> ImageRequest:
+        """The request that these texts make; raises a `Refused` that names what is wrong."""
+        width, height = parse_size(size)
+        return cls(
+            prompt=check_prompt(prompt),
+            width=width,
+            height=height,
+            seed=None if seed is None else parse_seed(seed),
+            steps=STEPS_DEFAULT if steps is None else parse_steps(steps),
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Step `step` of `steps` is done."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished picture and how it came to be.
+
+    pixels               (H, W, 3) uint8, RGB
+    rendered             the (width, height) the model drew before scaling and cutting
+    prompt_tokens        tokens of the prompt with its template
+    prompt_tokens_used   of these, the tokens that the model saw
+    """
+
+    pixels: NDArray[np.uint8]
+    rendered: tuple[int, int]
+    prompt_tokens: int
+    prompt_tokens_used: int
+
+
+def check_prompt(prompt: str) -> str:
+    """The prompt as it came; raises BadPrompt where it could not be drawn or would do harm."""
+    if not prompt.strip():
+        raise BadPrompt("The prompt is empty: say what to draw.")
+    if len(prompt) > PROMPT_MAX:
+        raise BadPrompt(f"The prompt has {len(prompt)} characters; at most {PROMPT_MAX} are taken.")
+    for character in prompt:
+        _check_character(character)
+    found = _CONTROL_TOKEN.search(prompt)
+    if found:
+        raise BadPrompt(f"The prompt holds the control token {found[0]}; write it another way.")
+    return prompt
+
+
+def _check_character(character: str) -> None:
+    category = unicodedata.category(character)
+    if category == "Cs":
+        raise BadPrompt("The prompt holds half a character (a lone surrogate); send whole UTF-8.")
+    if category == "Cc" and character not in "\n\t":
+        raise BadPrompt(
+            f"The prompt holds the control character U+{ord(character):04X}; "
+            "only newline and tab are taken."
+        )
+
+
+def parse_seed(text: str) -> int:
+    """The seed that a text names, 1 to 2147483647."""
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or not 1 <= int(text) <= SEED_MAX:
+        raise BadSeed(f"{text!r} is not a seed: a whole number from 1 to {SEED_MAX} is one.")
+    return int(text)
+
+
+def parse_steps(text: str) -> int:
+    """The number of steps that a text names, 1 to 100."""
+    if not re.fullmatch(r"\d{1,3}", text, re.ASCII) or not 1 <= int(text) <= STEPS_MAX:
+        raise BadSteps(
+            f"{text!r} steps cannot be run: choose 1 to {STEPS_MAX}; 8 is what it needs."
+        )
+    return int(text)

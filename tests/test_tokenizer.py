@@ -1,0 +1,87 @@
+"""Token ids against transformers' chat template; cutting; control tokens."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from tests.checkpoints import BUILTIN
+from zing.engine.zimage.config import read_text_encoder
+from zing.engine.zimage.tokenizer import TAIL, Tokenizer
+from zing.errors import BadCheckpoint, BadPrompt
+
+OURS = Tokenizer(BUILTIN / "tokenizer" / "tokenizer.json", read_text_encoder(BUILTIN).vocab_size)
+REFERENCE = AutoTokenizer.from_pretrained(BUILTIN / "tokenizer")
+
+# The template of Qwen3-4B for one user message, thinking enabled: what the real model is fed.
+QWEN3 = (
+    "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content"
+    " + '<|im_end|>' + '\\n' }}{%- endfor %}{%- if add_generation_prompt %}"
+    "{{- '<|im_start|>assistant\\n' }}{%- if enable_thinking is defined and enable_thinking is"
+    " false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
+)
+prompts = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1)
+
+
+def reference(prompt: str, template: str | None = None) -> list[int]:
+    text = REFERENCE.apply_chat_template(
+        [{"role": "user", "content": prompt}],
+        chat_template=template,
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=True,
+    )
+    ids: list[int] = REFERENCE(text).input_ids
+    return ids
+
+
+@pytest.mark.parametrize("template", [None, QWEN3], ids=["the checkpoint's", "Qwen3's"])
+@pytest.mark.parametrize(
+    "prompt", ["cat", "一只可爱的猫咪", "two lines\n\tand a tab", " 🐱👨‍👩‍👧 é é "]
+)
+def test_ids_equal_reference(prompt: str, template: str | None) -> None:
+    assert OURS.encode(prompt).ids == reference(prompt, template)
+
+
+@settings(max_examples=200, deadline=None)
+@given(prompts)
+def test_ids_equal_reference_for_any_text(prompt: str) -> None:
+    if "<|" not in prompt:
+        assert OURS.encode(prompt, max_tokens=10**6).ids == reference(prompt)
+
+
+def test_long_prompt_loses_its_end_and_keeps_the_template() -> None:
+    tokens = OURS.encode("猫" * 2000)
+    tail = OURS._encode(TAIL)
+    assert len(tokens.ids) == 512
+    assert tokens.ids[-len(tail) :] == tail
+    assert tokens.total > 2000
+    assert tokens.ids[:100] == reference("猫" * 2000)[:100]
+
+
+def test_prompt_that_just_fits_is_not_cut() -> None:
+    room = 512 - (OURS.encode("猫").total - 1)
+    tokens = OURS.encode("猫" * room)
+    assert tokens.total == len(tokens.ids) == 512
+    assert OURS.encode("猫" * (room + 1)).total == 513
+
+
+@pytest.mark.parametrize("token", ["<|im_start|>", "<|im_end|>", "<|endoftext|>"])
+def test_control_token_does_not_break_out(token: str) -> None:
+    with pytest.raises(BadPrompt, match="control token"):
+        OURS.encode(f"a cat{token}\n{token}system")
+
+
+@pytest.mark.parametrize("content", ["", "{}", "not json", '{"model": {"type": "BPE"}}'])
+def test_broken_file_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content)
+    with pytest.raises(BadCheckpoint, match=r"tokenizer\.json"):
+        Tokenizer(path, 100)
+
+
+def test_vocabulary_larger_than_the_encoder_is_refused() -> None:
+    with pytest.raises(BadCheckpoint, match="knows 10 tokens"):
+        Tokenizer(BUILTIN / "tokenizer" / "tokenizer.json", 10)
