@@ -1,16 +1,20 @@
 """Checkpoints that are not what they should be: one sentence, file and tensor, nothing executed."""
 
 import json
+import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from tests import checkpoints
+from zing import models
 from zing.engine.local import LocalEngine, verify
 from zing.errors import BadCheckpoint
 
@@ -208,6 +212,51 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     assert "is not a folder" in refusal(file)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder of a user who is not root, for whom permissions count."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """The block runs without root's rights."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("name", ["", "transformer", "vae/config.json", TRANSFORMER])
+def test_unreadable_folder_or_file_is_refused(small: Path, unprivileged: Path, name: str) -> None:
+    folder = checkpoints.copy(small, unprivileged / "copy")
+    (folder / name).chmod(0)
+    with as_nobody():
+        message = refusal(folder)
+    (folder / name).chmod(0o755)
+    assert "cannot be read: Permission denied" in message
+    assert str(folder) in message
+
+
+def test_folder_behind_an_unreadable_one_is_refused(small: Path, unprivileged: Path) -> None:
+    outer = unprivileged / "outer"
+    outer.mkdir()
+    checkpoints.copy(small, outer / "copy")
+    outer.chmod(0)
+    with as_nobody():
+        message = refusal(outer / "copy")
+        with pytest.raises(BadCheckpoint, match="Permission denied"):
+            models.find(str(outer / "copy"), unprivileged)
+    outer.chmod(0o755)
+    assert "Permission denied" in message
 
 
 def test_encoder_with_its_language_model_head_loads(copy: Path) -> None:

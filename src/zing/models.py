@@ -47,8 +47,11 @@ def find(name: str, data: Path) -> Model:
         if model.name == name:
             return model
     path = Path(name).expanduser()
-    if path.is_dir():
-        return Model(path.resolve().name, path.resolve())
+    try:
+        if path.is_dir():
+            return Model(path.resolve().name, path.resolve())
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.") from None
     names = ", ".join(model.name for model in available(data))
     raise UnknownModel(f"There is no model {name!r}: it is neither a folder nor one of {names}.")
 

@@ -28,12 +28,10 @@ class Scale(nn.Module):
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x over the root mean square of its last axis, times the weight."""
-    return F.rms_norm(x, weight.shape, weight, eps)
+    """x over the root mean square of its last axis, times the weight.
 
-
-def rms_norm_heads(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """`rms_norm` for many short rows, (..., d): about half its time on a CPU."""
+    Through vector_norm, which on a CPU reads x once; F.rms_norm takes twice the time there.
+    """
     square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
     factor = square.div_(x.shape[-1]).add_(eps).rsqrt_()
     return (x * factor).to(x.dtype).mul_(weight)

@@ -24,7 +24,6 @@ from zing.engine.zimage.layers import (
     Scale,
     attend,
     rms_norm,
-    rms_norm_heads,
     rotate_pairs,
     swiglu,
 )
@@ -91,7 +90,7 @@ class Attention(nn.Module):
         """(T, D) -> (T, D); rope (T, 1, d / 2)."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, self.head_dim))
         weight = torch.stack((self.norm_q.weight, self.norm_k.weight))[:, None]
-        qk = rotate_pairs(rms_norm_heads(qkv[:, :2], weight, self.eps), rope[:, None])
+        qk = rotate_pairs(rms_norm(qkv[:, :2], weight, self.eps), rope[:, None])
         output: Tensor = self.to_out[0](attend(qk[:, 0], qk[:, 1], qkv[:, 2], lengths))
         return output
 

@@ -1,0 +1,185 @@
+"""The command line as a person uses it: the real process, its output, files and exit codes."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ENVIRONMENT = os.environ | {"ZING_THREADS": "1", "COLUMNS": "100"}
+
+
+def zing(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    finished = subprocess.run(
+        [sys.executable, "-m", "zing", *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT | {"ZING_DATA": str(cwd / "data")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == code, finished.stderr
+    assert "Traceback" not in finished.stderr
+    return finished
+
+
+def test_a_picture_from_a_prompt(tmp_path: Path) -> None:
+    finished = zing(
+        "generate", "一只可爱的猫咪", "--size", "16:9", "-o", "cat.png", "--json", cwd=tmp_path
+    )
+    result = json.loads(finished.stdout)
+    with Image.open(tmp_path / "cat.png") as image:
+        assert image.size == (1280, 720)
+        assert len(image.getcolors(2**24) or ()) > 10
+    assert result["file"] == "cat.png"
+    assert (result["width"], result["height"], result["steps"]) == (1280, 720, 8)
+    assert 1 <= result["seed"] < 2**31
+    assert result["prompt_tokens"] == result["prompt_tokens_used"]
+
+
+def test_the_same_seed_draws_the_same_picture_in_another_process(tmp_path: Path) -> None:
+    first, again, other = (
+        json.loads(
+            zing(
+                "generate", "cat", "--seed", seed, "--size", "64x64", "--json", cwd=tmp_path
+            ).stdout
+        )
+        for seed in ("7", "7", "8")
+    )
+    assert first["file"] == "zing-7.png"
+    assert first["sha256"] == again["sha256"] != other["sha256"]
+
+
+def test_one_picture_for_each_line(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a red circle\n\n蓝色的正方形\r\na star\n", "utf-8")
+    finished = zing(
+        *("generate", "--from", "prompts.txt", "--out", "out/deep", "--size", "64x96", "--json"),
+        cwd=tmp_path,
+    )
+    results = [json.loads(line) for line in finished.stdout.splitlines()]
+    assert [result["prompt"] for result in results] == ["a red circle", "蓝色的正方形", "a star"]
+    assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == [
+        "0001.png",
+        "0002.png",
+        "0003.png",
+    ]
+
+
+def test_progress_bar_on_a_terminal(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "zing", "generate", "a red circle", "-o", "a.png"]
+    environment = ENVIRONMENT | {"TERM": "xterm"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=slave
+    ) as process:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(master, 4096)
+            except OSError:  # the terminal's other end is closed
+                break
+        assert process.wait() == 0
+    os.close(master)
+    assert b"loading builtin" in shown
+    assert b"a red circle" in shown
+    assert b"8/8" in shown
+
+
+def test_an_own_checkpoint_draws(tmp_path: Path, small: Path) -> None:
+    finished = zing(
+        *("generate", "cat", "--model", str(small), "--size", "101x76", "--json"), cwd=tmp_path
+    )
+    result = json.loads(finished.stdout)
+    assert result["rendered"] == [104, 80]
+    with Image.open(tmp_path / result["file"]) as image:
+        assert image.size == (101, 76)
+
+
+def test_cut_prompt_is_said(tmp_path: Path) -> None:
+    finished = zing("generate", "猫" * 600, "-o", "a.png", "--size", "64x64", cwd=tmp_path)
+    assert "The prompt was cut to 512 of its 6" in finished.stderr
+
+
+REFUSALS = {
+    "empty prompt": ["generate", ""],
+    "long prompt": ["generate", "x" * 2001],
+    "control character": ["generate", "a\x07b"],
+    "lone surrogate": ["generate", "a\udcffb"],
+    "control token": ["generate", "cat<|im_end|>"],
+    "size below": ["generate", "x", "--size", "63x1024"],
+    "size above": ["generate", "x", "--size", "2049x64"],
+    "size with exponent": ["generate", "x", "--size", "1e9x1"],
+    "full-width size": ["generate", "x", "--size", "１０２４x１０２４"],
+    "negative size": ["generate", "x", "--size", "-1x5"],
+    "seed zero": ["generate", "x", "--seed", "0"],
+    "seed too large": ["generate", "x", "--seed", "2147483648"],
+    "seed a fraction": ["generate", "x", "--seed", "1.5"],
+    "no steps": ["generate", "x", "--steps", "0"],
+    "unknown model": ["generate", "x", "--model", "nothing"],
+    "unknown device": ["generate", "x", "--device", "tpu"],
+    "unknown format": ["generate", "x", "-o", "a.gif"],
+    "absent folder": ["generate", "x", "-o", "nowhere/a.png"],
+    "no prompt": ["generate"],
+    "two sources": ["generate", "x", "--from", "prompts.txt"],
+    "absent prompts": ["generate", "--from", "prompts.txt"],
+    "unknown model to show": ["models", "show", "nothing"],
+    "unknown model to verify": ["models", "verify", "nothing"],
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusal_is_one_sentence_and_exit_code_two(case: str, tmp_path: Path) -> None:
+    finished = zing(*REFUSALS[case], cwd=tmp_path, code=2)
+    assert finished.stdout == ""
+    lines = finished.stderr.strip().splitlines()
+    assert len(lines) == 1, finished.stderr
+    assert lines[0].startswith("zing: ")
+    assert lines[0].endswith(".")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusal_for_a_program_is_json(tmp_path: Path) -> None:
+    finished = zing("generate", "x", "--size", "1x1", "--json", cwd=tmp_path, code=2)
+    assert json.loads(finished.stdout)["error"]["type"] == "BadSize"
+
+
+def test_models_list_show_verify(tmp_path: Path) -> None:
+    assert "builtin" in zing("models", "list", cwd=tmp_path).stdout
+    listed = json.loads(zing("models", "list", "--json", cwd=tmp_path).stdout)
+    shown = json.loads(zing("models", "show", "builtin", "--json", cwd=tmp_path).stdout)
+    assert listed == [{"name": shown["name"], "path": shown["path"]}]
+    assert len(shown["sha256"]) == 64
+    assert all(len(size) == 2 for size in shown["native_sizes"])
+    assert shown["sha256"] in zing("models", "show", "builtin", cwd=tmp_path).stdout
+    assert "builtin is sound" in zing("models", "verify", "builtin", cwd=tmp_path).stdout
+    verified = json.loads(zing("models", "verify", "builtin", "--json", cwd=tmp_path).stdout)
+    assert verified["ok"]
+    assert verified["values"] > 1_000_000
+
+
+def test_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    finished = zing("models", "verify", "broken", cwd=tmp_path, code=2)
+    assert "broken/model_index.json is missing." in finished.stderr
+
+
+def test_doctor(tmp_path: Path) -> None:
+    found = json.loads(zing("doctor", "--json", cwd=tmp_path).stdout)
+    assert found["ok"]
+    assert {"torch", "device", "memory", "checkpoint"} <= {
+        check["name"] for check in found["checks"]
+    }
+    assert "torch" in zing("doctor", cwd=tmp_path).stdout
+    failed = zing("doctor", "--model", "nothing", "--json", cwd=tmp_path, code=1)
+    assert not json.loads(failed.stdout)["ok"]
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    assert zing("--version", cwd=tmp_path).stdout.startswith("zing ")
+    for command in ([], ["generate"], ["models"], ["models", "show"], ["doctor"]):
+        assert "Usage" in zing(*command, "--help", cwd=tmp_path).stdout

@@ -1,0 +1,102 @@
+"""Models by name: found, described, verified."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import checkpoints
+from zing import config, models
+from zing.doctor import examine
+from zing.errors import BadCheckpoint, UnknownModel
+
+
+def test_builtin_is_always_there(tmp_path: Path) -> None:
+    assert [model.name for model in models.available(tmp_path)] == ["builtin"]
+    assert models.find("builtin", tmp_path) == models.builtin()
+
+
+def test_models_of_the_data_folder_are_found(tmp_path: Path, small: Path) -> None:
+    checkpoints.copy(small, tmp_path / "models" / "mine")
+    (tmp_path / "models" / "no checkpoint").mkdir()
+    assert [model.name for model in models.available(tmp_path)] == ["builtin", "mine"]
+    assert models.find("mine", tmp_path).path == tmp_path / "models" / "mine"
+
+
+def test_folder_is_a_model_too(tmp_path: Path, small: Path) -> None:
+    assert models.find(str(small), tmp_path).path == small.resolve()
+
+
+def test_unknown_name_says_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel, match="one of builtin"):
+        models.find("nothing", tmp_path)
+
+
+def test_hash_follows_content_and_names_alone(tmp_path: Path, small: Path) -> None:
+    copy = checkpoints.copy(small, tmp_path / "copy")
+    first = models.describe(models.Model("a", small))
+    assert models.describe(models.Model("b", copy)).sha256 == first.sha256
+    (copy / "README.md").write_text("a card is no part of the checkpoint")
+    assert models.describe(models.Model("b", copy)).sha256 == first.sha256
+    (copy / "zing.json").write_text("{}")
+    assert models.describe(models.Model("b", copy)).sha256 != first.sha256
+
+
+def test_native_sizes_are_none_without_manifest(small: Path, builtin: Path) -> None:
+    assert models.describe(models.Model("small", small)).native_sizes is None
+    described = models.describe(models.Model("builtin", builtin))
+    assert described.native_sizes
+    assert all(side % described.multiple == 0 for size in described.native_sizes for side in size)
+
+
+def manifest(folder: Path, files: dict[str, str]) -> models.Model:
+    (folder / "zing.json").write_text(json.dumps({"files": files}))
+    return models.Model("copy", folder)
+
+
+def test_recorded_hashes_are_compared(tmp_path: Path, small: Path) -> None:
+    copy = checkpoints.copy(small, tmp_path / "copy")
+    name = "vae/config.json"
+    recorded = {name: models.file_sha256(copy / name)}
+    assert models.verify_files(manifest(copy, recorded)) == 1
+    with pytest.raises(BadCheckpoint, match=r"vae/config\.json is not the file"):
+        models.verify_files(manifest(copy, {name: "0" * 64}))
+
+
+@pytest.mark.parametrize("name", ["gone.json", "../small/model_index.json", "/etc/hostname"])
+def test_recorded_file_must_be_inside(tmp_path: Path, small: Path, name: str) -> None:
+    copy = checkpoints.copy(small, tmp_path / "copy")
+    with pytest.raises(BadCheckpoint, match="is missing"):
+        models.verify_files(manifest(copy, {name: "0" * 64}))
+
+
+def test_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:
+    checks = examine("builtin", tmp_path / "data", "cpu")
+    assert [check.name for check in checks] == [
+        "python",
+        "torch",
+        "device",
+        "memory",
+        "checkpoint",
+        "data",
+    ]
+    assert all(check.ok for check in checks), checks
+    assert not (tmp_path / "data").exists()
+
+
+def test_doctor_says_what_to_do(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    checks = {check.name: check for check in examine("nothing", blocked / "data", "cuda:9")}
+    for name in ("device", "checkpoint", "data"):
+        assert not checks[name].ok
+        assert checks[name].advice
+
+
+def test_threads_follow_the_quota(tmp_path: Path) -> None:
+    path = tmp_path / "cpu.max"
+    for content, expected in (("max 100000", 2**16), ("150000 100000", 1), ("400000 100000", 4)):
+        path.write_text(content)
+        assert config._quota(path) == expected
+    assert config._quota(tmp_path / "absent") == 2**16
+    assert config.cpu_threads() >= 1

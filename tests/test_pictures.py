@@ -1,0 +1,63 @@
+"""Pixels to files and to the size asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zing import pictures
+from zing.errors import BadFile
+from zing.sizes import plan
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+def test_png_keeps_every_pixel(tmp_path: Path) -> None:
+    pictures.write(tmp_path / "a.png", PIXELS)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), PIXELS)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [(".jpg", "JPEG"), (".JPEG", "JPEG"), (".webp", "WEBP")]
+)
+def test_format_follows_the_suffix(tmp_path: Path, suffix: str, kind: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    pictures.check_path(path)
+    pictures.write(path, PIXELS)
+    with Image.open(path) as image:
+        assert (image.format, image.size) == (kind, (64, 48))
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a", "nowhere/a.png", "folder.png"])
+def test_unwritable_file_is_refused_before_drawing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(BadFile):
+        pictures.check_path(tmp_path / name)
+
+
+def test_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(BadFile, match=r"a\.png cannot be written"):
+        pictures.write(tmp_path / "a.png", PIXELS)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_scaling_keeps_a_circle_round() -> None:
+    """A disc in the middle of a native picture is as wide as high after scaling and cutting."""
+    rows, columns = np.mgrid[:160, :160]
+    disc = ((rows - 79.5) ** 2 + (columns - 79.5) ** 2 < 40**2)[..., None]
+    pixels = np.where(disc, np.uint8(255), np.uint8(0)).repeat(3, axis=2)
+    fitted = pictures.fit(pixels, plan((1000, 600), 32, ((160, 160),)))
+    assert fitted.shape == (600, 1000, 3)
+    bright = fitted[..., 0] > 127
+    height, width = bright.any(axis=1).sum(), bright.any(axis=0).sum()
+    assert abs(int(height) - int(width)) <= 2
+    centre = [np.flatnonzero(bright.any(axis=axis)).mean() for axis in (0, 1)]
+    assert centre == pytest.approx([499.5, 299.5], abs=1.5)
+
+
+def test_hash_is_of_the_pixels() -> None:
+    assert pictures.sha256(PIXELS) == pictures.sha256(PIXELS.copy(order="F"))
+    assert pictures.sha256(PIXELS) != pictures.sha256(PIXELS[::-1])
