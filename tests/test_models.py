@@ -50,7 +50,7 @@ def test_native_sizes_are_none_without_manifest(small: Path, builtin: Path) -> N
 
 
 def manifest(folder: Path, files: dict[str, str]) -> models.Model:
-    (folder / "zing.json").write_text(json.dumps({"files": files}))
+    (folder / "zing.json").write_text(json.dumps({"sha256": files}))
     return models.Model("copy", folder)
 
 

@@ -247,7 +247,8 @@ def _bar() -> Bar:
 
     text = TextColumn("{task.description}", markup=False)
     columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Bar(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _draw(engine: LocalEngine, order: Order, bar: Bar) -> Picture:

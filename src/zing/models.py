@@ -86,7 +86,7 @@ def describe(model: Model) -> Description:
 def verify_files(model: Model) -> int:
     """Compare files with the hashes in the manifest; how many were compared."""
     multiple = 2 * configs.read_vae(model.path).factor
-    recorded = configs.read_manifest(model.path, multiple).files
+    recorded = configs.read_manifest(model.path, multiple).sha256
     for name, expected in recorded:
         path = model.path / name
         if not path.resolve().is_relative_to(model.path.resolve()) or not path.is_file():

@@ -112,10 +112,17 @@ class SchedulerConfig:
 
 @dataclass(frozen=True)
 class Manifest:
-    """zing's own page in a checkpoint, zing.json; empty where there is none."""
+    """zing's own page in a checkpoint, zing.json; empty where there is none.
+
+    native_sizes         the (width, height) it was trained for; none: every size is rendered
+    max_sequence_length  tokens of a prompt with its template; Z-Image reads 512
+    sha256               (file, hash) of the files that must not change
+    about                what it is, in a sentence
+    """
 
     native_sizes: tuple[tuple[int, int], ...] = ()
-    files: tuple[tuple[str, str], ...] = ()
+    max_sequence_length: int = 512
+    sha256: tuple[tuple[str, str], ...] = ()
     about: str = ""
 
 
@@ -294,13 +301,14 @@ def read_manifest(folder: Path, multiple: int) -> Manifest:
         raise fields.refuse(
             f"native_sizes must be [width, height] pairs of multiples of {multiple}"
         )
-    files = fields.values.get("files") or {}
-    if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
-        raise fields.refuse("files must map a file's name to its sha256")
+    hashes = fields.values.get("sha256") or {}
+    if not isinstance(hashes, dict) or not all(isinstance(v, str) for v in hashes.values()):
+        raise fields.refuse("sha256 must map a file's name to its hash")
     about = fields.values.get("about", "")
     return Manifest(
         native_sizes=tuple((width, height) for width, height in sizes),
-        files=tuple(sorted(files.items())),
+        max_sequence_length=fields.integer("max_sequence_length", Manifest.max_sequence_length),
+        sha256=tuple(sorted(hashes.items())),
         about=about if isinstance(about, str) else "",
     )
 

@@ -62,7 +62,7 @@ class Pipeline:
     @torch.inference_mode()
     def _encode(self, prompt: str) -> Text:
         """The text of one prompt, before the step loop."""
-        tokens = self.tokenizer.encode(prompt)
+        tokens = self.tokenizer.encode(prompt, self.manifest.max_sequence_length)
         features = self.text_encoder(torch.tensor(tokens.ids, device=self.device))
         return Text(self.transformer.text_tokens(features), tokens.total, len(tokens.ids))
 

@@ -14,7 +14,6 @@ from zing.errors import BadCheckpoint, BadPrompt
 START, END = "<|im_start|>", "<|im_end|>"
 HEAD = f"{START}user\n"
 TAIL = f"{END}\n{START}assistant\n"
-MAX_TOKENS = 512
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Tokenizer:
             if token not in self._control:
                 raise BadCheckpoint(f"{path}: the control token {token} is missing.")
 
-    def encode(self, prompt: str, max_tokens: int = MAX_TOKENS) -> Tokens:
+    def encode(self, prompt: str, max_tokens: int = 512) -> Tokens:
         """The ids that the text encoder reads, at most `max_tokens`.
 
         A longer prompt loses the end of the user's text; the template's tail always stays.
