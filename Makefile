@@ -12,7 +12,7 @@ help: ## list the targets
 
 run: ## set up what running needs and draw one picture
 	@requirements/install.sh run
-	@$(bin)/zing generate "a cute cat" --seed 7 -o cat.png
+	@$(bin)/zing generate "一只可爱的猫咪" --size 16:9 --seed 7 -o cat.png
 	@echo "The picture is $(CURDIR)/cat.png"
 
 setup: ## set up what running, testing and training need

@@ -76,7 +76,7 @@ def test_progress_bar_on_a_terminal(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "zing", "generate", "a red circle", "-o", "a.png"]
     environment = ENVIRONMENT | {"TERM": "xterm"}
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=slave
+        [*command, "--json"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=slave
     ) as process:
         os.close(slave)
         shown = b""
@@ -86,6 +86,8 @@ def test_progress_bar_on_a_terminal(tmp_path: Path) -> None:
             except OSError:  # the terminal's other end is closed
                 break
         assert process.wait() == 0
+        assert process.stdout is not None
+        assert json.loads(process.stdout.read())["file"] == "a.png"
     os.close(master)
     assert b"loading builtin" in shown
     assert b"a red circle" in shown
@@ -129,6 +131,17 @@ REFUSALS = {
     "no prompt": ["generate"],
     "two sources": ["generate", "x", "--from", "prompts.txt"],
     "absent prompts": ["generate", "--from", "prompts.txt"],
+    "--out without --from": ["generate", "x", "--out", "pictures"],
+    "threads in words": ["generate", "x", "--threads", "many"],
+    "threads below one": ["generate", "x", "--threads", "-1"],
+    "too many threads": ["generate", "x", "--threads", "100000"],
+    "unknown option": ["generate", "x", "--colour", "red"],
+    "unknown command": ["paint"],
+    "no name": ["models", "show"],
+    "model of nobody": ["generate", "x", "--model", "~nobody-of-this-name/x"],
+    "name too long to write": ["generate", "x", "-o", "x" * 260 + ".png"],
+    "nothing to see": ["generate", "\u200b\ufeff"],
+    "escape in a size": ["generate", "x", "--size", "\x1b[2J" * 500],
     "unknown model to show": ["models", "show", "nothing"],
     "unknown model to verify": ["models", "verify", "nothing"],
 }
@@ -145,9 +158,49 @@ def test_refusal_is_one_sentence_and_exit_code_two(case: str, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refusal_for_a_program_is_json(tmp_path: Path) -> None:
-    finished = zing("generate", "x", "--size", "1x1", "--json", cwd=tmp_path, code=2)
-    assert json.loads(finished.stdout)["error"]["type"] == "BadSize"
+@pytest.mark.parametrize(
+    ("arguments", "kind"), [(["--size", "1x1"], "BadSize"), (["--nothing"], "BadUsage")]
+)
+def test_refusal_for_a_program_is_json(tmp_path: Path, arguments: list[str], kind: str) -> None:
+    finished = zing("generate", "x", *arguments, "--json", cwd=tmp_path, code=2)
+    assert json.loads(finished.stdout)["error"]["type"] == kind
+
+
+def test_a_prompt_that_looks_like_an_option_is_a_prompt(tmp_path: Path) -> None:
+    finished = zing("generate", "--size", "1x1", "--", "--json", cwd=tmp_path, code=2)
+    assert finished.stdout == ""
+
+
+def test_a_refused_line_is_named_and_nothing_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n\ncat<|im_end|>\n")
+    finished = zing("generate", "--from", "prompts.txt", cwd=tmp_path, code=2)
+    assert "prompts.txt, line 3:" in finished.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["prompts.txt"]
+
+
+def test_mark_at_the_start_of_a_file_is_no_part_of_its_prompt(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("cat", "utf-8-sig")
+    finished = zing(
+        *("generate", "--from", "prompts.txt", "--size", "64x64", "--json"), cwd=tmp_path
+    )
+    assert json.loads(finished.stdout)["prompt"] == "cat"
+
+
+def test_closed_standard_output_is_no_traceback(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m zing models list | true; exit ${{PIPESTATUS[0]}}"
+    finished = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in finished.stderr
+
+
+def test_help_without_a_command(tmp_path: Path) -> None:
+    assert "generate" in zing(cwd=tmp_path, code=2).stderr
 
 
 def test_models_list_show_verify(tmp_path: Path) -> None:
@@ -158,7 +211,7 @@ def test_models_list_show_verify(tmp_path: Path) -> None:
     assert len(shown["sha256"]) == 64
     assert all(len(size) == 2 for size in shown["native_sizes"])
     assert shown["sha256"] in zing("models", "show", "builtin", cwd=tmp_path).stdout
-    assert "builtin is sound" in zing("models", "verify", "builtin", cwd=tmp_path).stdout
+    assert "builtin is sound" in zing("models", "verify", cwd=tmp_path).stdout
     verified = json.loads(zing("models", "verify", "builtin", "--json", cwd=tmp_path).stdout)
     assert verified["ok"]
     assert verified["values"] > 1_000_000
@@ -171,12 +224,18 @@ def test_broken_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_doctor(tmp_path: Path) -> None:
-    found = json.loads(zing("doctor", "--json", cwd=tmp_path).stdout)
-    assert found["ok"]
-    assert {"torch", "device", "memory", "checkpoint"} <= {
-        check["name"] for check in found["checks"]
-    }
-    assert "torch" in zing("doctor", cwd=tmp_path).stdout
+    # Whether all is well here is the machine's affair (its free memory, say): see test_models.
+    finished = subprocess.run(
+        [sys.executable, "-m", "zing", "doctor", "--json", "--data", str(tmp_path)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(finished.stdout)
+    assert finished.returncode == (0 if found["ok"] else 1)
+    names = [check["name"] for check in found["checks"]]
+    assert names == ["python", "torch", "device", "memory", "checkpoint", "data"]
     failed = zing("doctor", "--model", "nothing", "--json", cwd=tmp_path, code=1)
     assert not json.loads(failed.stdout)["ok"]
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import checkpoints
 from zing.engine.base import Engine, Order
 from zing.engine.local import LocalEngine, device_summary, pick_device, verify
-from zing.errors import BadCheckpoint, BadPicture, BadSetting
+from zing.errors import BadCheckpoint, BadPicture, BadSetting, OutOfMemory
 from zing.task import Picture, Progress
 
 
@@ -92,12 +93,16 @@ def test_the_manifest_can_set_the_longest_prompt(tmp_path: Path, small: Path) ->
 
 
 def test_values_that_are_not_finite_are_no_picture(small: Path) -> None:
-    import torch
-
     engine = LocalEngine(small, "cpu", 1)
     engine.pipeline.vae.decoder.conv_out.bias.data.fill_(torch.nan)
     with pytest.raises(BadPicture):
         list(engine.generate(Order("cat", 64, 64, seed=1, steps=1)))
+
+
+def test_a_picture_larger_than_memory_says_so(small: Path) -> None:
+    engine = LocalEngine(small, "cpu", 1)
+    with pytest.raises(OutOfMemory):
+        list(engine.generate(Order("cat", 2**24, 2**24, seed=1, steps=1)))
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:99", "meta", ""])
@@ -117,4 +122,4 @@ def test_verify_counts_the_values_that_are_used(builtin: Path, small: Path) -> N
 
 def test_unreadable_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadCheckpoint, match="nowhere"):
-        LocalEngine(tmp_path / "nowhere")
+        LocalEngine(tmp_path / "nowhere", "cpu", 1)

@@ -1,5 +1,6 @@
 """Pixels to files and to the size asked for."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,31 @@ def test_scaling_keeps_a_circle_round() -> None:
     assert abs(int(height) - int(width)) <= 2
     centre = [np.flatnonzero(bright.any(axis=axis)).mean() for axis in (0, 1)]
     assert centre == pytest.approx([499.5, 299.5], abs=1.5)
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: pictures.write(tmp_path / "a.png", PIXELS), range(40)))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), PIXELS)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_interrupted_write_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pictures.write(tmp_path / "a.png", PIXELS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_is_readable_as_others_are(tmp_path: Path) -> None:
+    pictures.write(tmp_path / "a.png", PIXELS)
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
 def test_hash_is_of_the_pixels() -> None:

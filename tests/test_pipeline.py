@@ -1,5 +1,7 @@
 """The whole pipeline against diffusers': same prompt, same seed, the same picture."""
 
+import gc
+import weakref
 from functools import cache
 from pathlib import Path
 
@@ -111,3 +113,26 @@ def test_batch_of_two_prompts_equals_each_alone(checkpoint: Path) -> None:
     for index, text in enumerate(texts):
         *_, alone = pipeline.denoise(noise[index : index + 1], [text], 4)
         assert torch.allclose(together[index : index + 1], alone, atol=1e-5)
+
+
+def test_what_is_kept_from_other_pictures_changes_nothing(checkpoint: Path) -> None:
+    """Text, layout and conditioning are kept; another size, prompt and step count between."""
+    order = Order("a red circle", 96, 64, seed=1, steps=4)
+    fresh = LocalEngine(checkpoint, "cpu", 1)
+    *_, first = fresh.generate(order)
+    for other in (Order("猫" * 40, 64, 96, 2, 3), Order("a red circle", 64, 64, 2, 8)):
+        list(fresh.generate(other))
+    *_, again = fresh.generate(order)
+    assert isinstance(first, Picture)
+    assert isinstance(again, Picture)
+    assert np.array_equal(first.pixels, again.pixels)
+
+
+def test_a_dropped_pipeline_leaves_memory_at_once(checkpoint: Path) -> None:
+    dropped = LocalEngine(checkpoint, "cpu", 1)
+    list(dropped.generate(Order("cat", 64, 64, seed=1, steps=1)))
+    watched = weakref.ref(dropped.pipeline)
+    gc.disable()
+    del dropped
+    gc.enable()
+    assert watched() is None

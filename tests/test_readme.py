@@ -67,7 +67,7 @@ def test_make_run_draws_a_picture(tmp_path: Path) -> None:
     picture.unlink(missing_ok=True)
     assert str(picture) in run("make run", ROOT, tmp_path)
     with Image.open(picture) as drawn:
-        assert drawn.size == (1024, 1024)
+        assert drawn.size == (1280, 720)
 
 
 def test_make_test_reaches_the_tests(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ GOOD = (
 BAD = {
     "empty": "",
     "blank": " \n\t ",
+    "nothing to see": "\u200b\ufeff\u202e",
     "too long": "猫" * (PROMPT_MAX + 1),
     "NUL": "a\0b",
     "escape": "a\x1b[31m",
@@ -102,4 +103,5 @@ def test_refusals_and_failures_are_apart() -> None:
     assert {kind.__name__ for kind in kinds if not issubclass(kind, Refused)} == {
         "Failed",
         "BadPicture",
+        "OutOfMemory",
     }

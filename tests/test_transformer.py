@@ -12,7 +12,7 @@ from tests.parity import difference, load
 from zing.engine.zimage.scheduler import euler_step, sigmas
 from zing.engine.zimage.transformer import Transformer
 
-# Latent rows x columns: 16 and 32 x 4 tokens are multiples of 32 together or not at all.
+# Latent rows x columns, twice the tokens' each way: 64, 35 and 6 tokens.
 GRIDS = {"on a multiple of 32": (16, 16), "off it": (14, 10), "fewer than 32": (4, 6)}
 
 
@@ -91,11 +91,3 @@ def test_eight_steps_equal_reference(checkpoint: Path) -> None:
         velocity = -run_reference(reference, expected, texts, float(sigma))
         expected = expected + (after - sigma) * velocity
     assert difference(latents, expected) < 1e-4
-
-
-def test_conditioning_does_not_depend_on_what_was_computed_before(checkpoint: Path) -> None:
-    ours, _ = networks(checkpoint)
-    latents, texts = inputs(ours, [5], (4, 6))
-    first = run(ours, latents, texts, 0.5)
-    run(ours, latents, texts, 0.9)
-    assert torch.equal(first, run(ours, latents, texts, 0.5))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zing import models
-from zing.config import cpu_threads
 from zing.errors import ZingError
 
 GIB = 2**30
@@ -24,12 +23,12 @@ class Check:
     advice: str = ""
 
 
-def examine(model_name: str, data: Path, device: str) -> list[Check]:
+def examine(model_name: str, data: Path, device: str, threads: int) -> list[Check]:
     """Every check, in the order a person would go through them."""
     return [
         _python(),
         _torch(),
-        _device(device),
+        _device(device, threads),
         _memory(),
         _checkpoint(model_name, data),
         _data(data),
@@ -50,7 +49,7 @@ def _torch() -> Check:
     return Check("torch", numbers >= TORCH_FLOOR, version, f"Install torch {floor} or newer.")
 
 
-def _device(name: str) -> Check:
+def _device(name: str, threads: int) -> Check:
     try:
         from zing.engine.local import device_summary  # torch loads here, not before
 
@@ -59,7 +58,7 @@ def _device(name: str) -> Check:
         return Check("device", False, str(error), "Run `make setup`.")
     except ZingError as error:
         return Check("device", False, str(error), "Choose another with --device.")
-    return Check("device", True, f"{summary}, {cpu_threads()} CPU threads")
+    return Check("device", True, f"{summary}, {threads} CPU threads")
 
 
 def _memory() -> Check:
@@ -82,17 +81,20 @@ def _available() -> int:
 
 def _checkpoint(name: str, data: Path) -> Check:
     try:
+        from zing.engine.local import check  # torch loads here, not before
+
         model = models.find(name, data)
-        description = models.describe(model)
-        models.verify_files(model)
+        tensors = check(model.path)
+        size = sum(path.stat().st_size for path in models.checkpoint_files(model.path))
+    except ImportError as error:
+        return Check("checkpoint", False, str(error), "Run `make setup`.")
     except ZingError as error:
         return Check("checkpoint", False, str(error), "See `zing models list`.")
-    size = f"{description.bytes / 1e6:.1f} MB"
-    return Check("checkpoint", True, f"{name} ({size}, sha256 {description.sha256[:12]})")
+    return Check("checkpoint", True, f"{name} ({size / 1e6:.1f} MB, {tensors} tensors)")
 
 
 def _data(data: Path) -> Check:
     """The folder that would be used is writable, or can be made."""
-    existing = next(parent for parent in (data, *data.parents) if parent.exists())
-    ok = existing.is_dir() and os.access(existing, os.W_OK)
+    existing = next(path for path in (data, *data.absolute().parents) if os.path.lexists(path))
+    ok = os.path.isdir(existing) and os.access(existing, os.W_OK)  # noqa: PTH112
     return Check("data", ok, str(data), f"{existing} cannot be written; choose another by --data.")

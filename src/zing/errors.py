@@ -11,7 +11,8 @@ ZingError
 │   ├── UnknownModel
 │   └── BadCheckpoint   a model folder that is not what it should be
 └── Failed              our turn: it was accepted and did not work
-    └── BadPicture
+    ├── BadPicture
+    └── OutOfMemory
 """
 
 import inspect
@@ -62,6 +63,10 @@ class BadCheckpoint(Refused):
 
 class Failed(ZingError):
     """The work was accepted and did not succeed."""
+
+
+class OutOfMemory(Failed):
+    """There is not enough memory for this model or this size; try a smaller size or model."""
 
 
 class BadPicture(Failed):

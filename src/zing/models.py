@@ -1,6 +1,7 @@
 """Checkpoints on disk: find them by name, describe them, verify them. No torch."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +25,7 @@ class Model:
 class Description:
     """What `zing models show` says; native_sizes is None where every size is rendered directly.
 
-    sha256 is one hash over the names and hashes of all files.
+    sha256 is one hash over the names and hashes of the files in the checkpoint's own folders.
     """
 
     name: str
@@ -42,11 +43,14 @@ def builtin() -> Model:
 
 
 def find(name: str, data: Path) -> Model:
-    """The model of a name, or of a folder's path; raises UnknownModel."""
+    """The model of a name, or of a folder's path.
+
+    Raises UnknownModel, and BadCheckpoint where the folder may not be looked at.
+    """
     for model in available(data):
         if model.name == name:
             return model
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - leaves an unknown ~user as it is
     try:
         if path.is_dir():
             return Model(path.resolve().name, path.resolve())
@@ -58,10 +62,13 @@ def find(name: str, data: Path) -> Model:
 
 def available(data: Path) -> list[Model]:
     """The built-in model and those in the data folder's `models`."""
-    folder = data / "models"
-    found = folder.iterdir() if folder.is_dir() else ()
-    kept = sorted(path for path in found if (path / "model_index.json").is_file())
-    return [builtin(), *(Model(path.name, path) for path in kept)]
+    try:
+        found = sorted((data / "models").iterdir())
+    except OSError:
+        found = []
+    # os.path: what may not be looked at is left out, not an error for every other model.
+    kept = [path for path in found if os.path.isfile(path / "model_index.json")]  # noqa: PTH113
+    return [builtin(), *(Model(path.name, path) for path in kept if path.name != BUILTIN)]
 
 
 def describe(model: Model) -> Description:
@@ -89,8 +96,9 @@ def verify_files(model: Model) -> int:
     recorded = configs.read_manifest(model.path, multiple).sha256
     for name, expected in recorded:
         path = model.path / name
-        if not path.resolve().is_relative_to(model.path.resolve()) or not path.is_file():
+        if not path.resolve().is_relative_to(model.path.resolve()):
             raise BadCheckpoint(f"{path} is missing.")
+        configs.check_plain(path)
         if file_sha256(path) != expected:
             raise BadCheckpoint(f"{path} is not the file that the manifest names: another sha256.")
     return len(recorded)
@@ -99,7 +107,14 @@ def verify_files(model: Model) -> int:
 def checkpoint_files(folder: Path) -> list[Path]:
     """The files that make a checkpoint, sorted; a card or a picture beside them is none."""
     kinds = {".safetensors", ".json", ".jinja", ".txt"}
-    return sorted(path for path in folder.rglob("*") if path.suffix in kinds)
+    folders = [folder, *(folder / part for part in configs.CLASSES)]
+    try:
+        paths = sorted(path for each in folders for path in each.iterdir() if path.suffix in kinds)
+    except OSError as error:
+        raise BadCheckpoint(f"{error.filename} cannot be read: {error.strerror}.") from None
+    for path in paths:
+        configs.check_plain(path)
+    return paths
 
 
 def file_sha256(path: Path) -> str:
@@ -112,4 +127,5 @@ def file_sha256(path: Path) -> str:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+    """The name inside the checkpoint; bytes that are no UTF-8 stay apart from all others."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode(errors="backslashreplace")

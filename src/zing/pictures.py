@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zing.sizes import Plan
+
+_NAME_BYTES_MAX = 255
 
 # PNG level 1: a quarter of level 6's time for a file a fifth larger (measured, docs/bench.md).
 FORMATS: dict[str, tuple[str, dict[str, int]]] = {
@@ -54,19 +57,37 @@ def check_path(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
         known = ", ".join(FORMATS)
         raise BadFile(f"{path}: the format {path.suffix or '(none)'} is unknown; use {known}.")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - Path.is_dir raises where it may not look
         raise BadFile(f"{path}: the folder {path.parent} is not there.")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    folder = os.path.isdir(path)  # noqa: PTH112
+    long = len(os.fsencode(path.name)) > _NAME_BYTES_MAX
+    if folder or long or not os.access(path.parent, os.W_OK):
         raise BadFile(f"{path} cannot be written.")
 
 
 def write(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write the picture; the file is there whole or not at all."""
     data = encode(pixels, path.suffix.lower())
-    partial = path.with_name(f".{path.name}.part")
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=".zing-", delete=False) as file:
+            _publish(Path(file.name), data, path)
+    except OSError as error:
+        raise BadFile(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _publish(partial: Path, data: bytes, path: Path) -> None:
+    """Move the bytes to their place; whatever interrupts leaves nothing behind."""
     try:
         partial.write_bytes(data)
+        partial.chmod(0o666 & ~_umask())
         partial.replace(path)
-    except OSError as error:
+    except BaseException:
         partial.unlink(missing_ok=True)
-        raise BadFile(f"{path} cannot be written: {error.strerror}.") from None
+        raise
+
+
+def _umask() -> int:
+    """The process's mask for new files, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -20,6 +20,8 @@ STEPS_DEFAULT, STEPS_MAX = 8, 100
 
 # The control tokens of the Qwen chat template: <|im_start|>, <think>, <tool_call> and their kin.
 _CONTROL_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?(?:think|tool_call|tool_response)>")
+# Categories of characters that show nothing: spaces, line ends, controls, format characters.
+_UNSEEN = {"Zs", "Zl", "Zp", "Cc", "Cf"}
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,12 @@ class Picture:
 
 def check_prompt(prompt: str) -> str:
     """The prompt as it came; raises BadPrompt where it could not be drawn or would do harm."""
-    if not prompt.strip():
-        raise BadPrompt("The prompt is empty: say what to draw.")
     if len(prompt) > PROMPT_MAX:
         raise BadPrompt(f"The prompt has {len(prompt)} characters; at most {PROMPT_MAX} are taken.")
     for character in prompt:
         _check_character(character)
+    if all(unicodedata.category(character) in _UNSEEN for character in prompt):
+        raise BadPrompt("The prompt is empty: say what to draw.")
     found = _CONTROL_TOKEN.search(prompt)
     if found:
         raise BadPrompt(f"The prompt holds the control token {found[0]}; write it another way.")

@@ -1,15 +1,15 @@
 """The engine in this process: a checkpoint on one device."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from zing.config import cpu_threads
 from zing.engine.base import Order
 from zing.engine.zimage import weights
 from zing.engine.zimage.pipeline import Pipeline, Text, build
-from zing.errors import BadCheckpoint, BadSetting
+from zing.errors import BadCheckpoint, BadSetting, OutOfMemory
 from zing.pictures import fit
 from zing.sizes import Size, plan
 from zing.task import Picture, Progress
@@ -22,15 +22,13 @@ class LocalEngine:
     bfloat16. float16 is never computed with: the real model's activations overflow it.
     """
 
-    def __init__(self, folder: Path, device: str = "auto", threads: int = 0) -> None:
+    def __init__(self, folder: Path, device: str, threads: int) -> None:
         self.device = pick_device(device)
         if self.device.type == "cpu":
-            torch.set_num_threads(threads or cpu_threads())
+            torch.set_num_threads(threads)
         dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
-        try:
+        with _readable(folder), _fits():
             self.pipeline = Pipeline(folder, self.device, dtype)
-        except OSError as error:
-            raise BadCheckpoint(f"{folder} cannot be read: {error.strerror or error}.") from None
 
     @property
     def native_sizes(self) -> tuple[Size, ...]:
@@ -39,14 +37,15 @@ class LocalEngine:
 
     def generate(self, order: Order) -> Iterator[Progress | Picture]:
         """Yield Progress after each step and the Picture last; stop iterating to cancel."""
-        sizes = plan((order.width, order.height), self.pipeline.multiple, self.native_sizes)
-        text: Text = self.pipeline.encode(order.prompt)
-        latents = noise = self.pipeline.noise(*sizes.render, order.seed)
-        denoised = self.pipeline.denoise(noise, [text], order.steps)
-        for step, latents in enumerate(denoised, 1):  # noqa: B007 - the last ones are decoded
-            yield Progress(step, order.steps)
-        pixels = self.pipeline.decode(latents)[0].numpy()
-        yield Picture(fit(pixels, sizes), sizes.render, text.total, text.used)
+        with _fits():
+            sizes = plan((order.width, order.height), self.pipeline.multiple, self.native_sizes)
+            text: Text = self.pipeline.encode(order.prompt)
+            latents = noise = self.pipeline.noise(*sizes.render, order.seed)
+            denoised = self.pipeline.denoise(noise, [text], order.steps)
+            for step, latents in enumerate(denoised, 1):  # noqa: B007 - the last ones are decoded
+                yield Progress(step, order.steps)
+            pixels = self.pipeline.decode(latents)[0].numpy()
+            yield Picture(fit(pixels, sizes), sizes.render, text.total, text.used)
 
 
 def pick_device(name: str) -> torch.device:
@@ -66,15 +65,20 @@ def pick_device(name: str) -> torch.device:
 
 
 def verify(folder: Path) -> int:
-    """Check every tensor of a checkpoint and read every value; how many values there are.
+    """Check and read every value that the engine uses of a checkpoint; how many there are.
 
     Raises BadCheckpoint with the file and the tensor that is wrong.
     """
-    try:
+    with _readable(folder), _fits():
         parts = build(folder).with_parts(folder)
         return sum(weights.verify(network, part) for network, part in parts)
-    except OSError as error:
-        raise BadCheckpoint(f"{folder} cannot be read: {error.strerror or error}.") from None
+
+
+def check(folder: Path) -> int:
+    """`verify` without reading values: names, shapes and types; how many tensors are used."""
+    with _readable(folder):
+        parts = build(folder).with_parts(folder)
+        return sum(weights.check_part(network, part) for network, part in parts)
 
 
 def device_summary(name: str) -> str:
@@ -84,3 +88,25 @@ def device_summary(name: str) -> str:
         return f"cpu ({torch.backends.cpu.get_cpu_capability()})"
     properties = torch.cuda.get_device_properties(device)
     return f"{device} ({properties.name}, {properties.total_memory / 2**30:.0f} GiB)"
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """A folder that the system will not let us read is refused by name."""
+    try:
+        yield
+    except OSError as error:
+        raise BadCheckpoint(f"{folder} cannot be read: {error.strerror or error}.") from None
+
+
+@contextmanager
+def _fits() -> Iterator[None]:
+    """Running out of memory is told apart from other failures; a CPU says it in words only."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise OutOfMemory from None
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "Storage size calculation" in str(error):
+            raise OutOfMemory from None
+        raise

@@ -1,6 +1,7 @@
 """A checkpoint's configuration files, read into frozen dataclasses and checked.
 
-Field names follow the files (diffusers 0.42 and transformers 5.23); nothing here needs torch.
+Field names follow the files (diffusers 0.42 and transformers 5.23); nothing here needs torch. A
+checkpoint may be hostile: files must be plain and small, numbers within what a model can be.
 """
 
 import json
@@ -17,6 +18,10 @@ CLASSES = {
     "transformer": "ZImageTransformer2DModel",
     "vae": "AutoencoderKL",
 }
+_FILE_BYTES_MAX = 2**24
+_WIDTH_MAX, _DEPTH_MAX, _VOCABULARY_MAX, _SIDE_MAX = 2**16, 512, 2**20, 2**13
+_SEQUENCE_MIN, _SEQUENCE_MAX = 32, 2**12
+
 # The same network saved with or without its language-model head, and the same tokenizer's names.
 _ALSO = {
     "text_encoder": {"Qwen3Model", "Qwen3ForCausalLM"},
@@ -106,7 +111,6 @@ class VaeConfig:
 class SchedulerConfig:
     """The schedule's constants."""
 
-    num_train_timesteps: int
     shift: float
 
 
@@ -139,11 +143,11 @@ class Fields:
         """The refusal that names this file."""
         return BadCheckpoint(f"{self.path}: {reason}.")
 
-    def integer(self, name: str, default: int | None = None) -> int:
-        """A whole number above zero."""
+    def integer(self, name: str, default: int | None = None, most: int = _WIDTH_MAX) -> int:
+        """A whole number from 1 to `most`."""
         value = self.values.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**24:
-            raise self.refuse(f"{name} must be a whole number above 0, not {value!r}")
+        if type(value) is not int or not 0 < value <= most:
+            raise self.refuse(f"{name} must be a whole number from 1 to {most}, not {value!r}")
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -163,11 +167,12 @@ class Fields:
         return value
 
     def integers(self, name: str) -> tuple[int, ...]:
-        """A list of whole numbers above zero."""
+        """A short list of whole numbers above zero."""
         value = self.values.get(name)
-        whole = isinstance(value, list) and all(type(item) is int and item > 0 for item in value)
-        if not isinstance(value, list) or not value or not whole:
-            raise self.refuse(f"{name} must be a list of whole numbers above 0, not {value!r}")
+        if not isinstance(value, list) or not 0 < len(value) <= 8:
+            raise self.refuse(f"{name} must be a short list, not {value!r}")
+        if not all(type(item) is int and 0 < item <= _WIDTH_MAX for item in value):
+            raise self.refuse(f"{name} must be whole numbers above 0, not {value!r}")
         return tuple(value)
 
     def must_be(self, name: str, expected: Any) -> None:
@@ -206,8 +211,8 @@ def read_transformer(folder: Path) -> TransformerConfig:
     return TransformerConfig(
         dim=dim,
         n_heads=heads,
-        n_layers=fields.integer("n_layers"),
-        n_refiner_layers=fields.integer("n_refiner_layers"),
+        n_layers=fields.integer("n_layers", most=_DEPTH_MAX),
+        n_refiner_layers=fields.integer("n_refiner_layers", most=_DEPTH_MAX),
         in_channels=fields.integer("in_channels"),
         cap_feat_dim=fields.integer("cap_feat_dim"),
         axes_dims=(axes[0], axes[1], axes[2]),
@@ -222,13 +227,14 @@ def read_text_encoder(folder: Path) -> TextEncoderConfig:
     fields = Fields(folder / "text_encoder" / "config.json")
     fields.must_be("model_type", "qwen3")
     named = fields.values.get("architectures", [CLASSES["text_encoder"]])
-    if not isinstance(named, list) or not set(named) <= _ALSO["text_encoder"]:
+    if not isinstance(named, list) or not all(n in _ALSO["text_encoder"] for n in map(str, named)):
         raise fields.refuse(f"architectures must be Qwen3Model, not {named!r}")
     fields.must_be("hidden_act", "silu")
     fields.must_be("attention_bias", False)
     fields.must_be("use_sliding_window", False)
     heads, kv_heads = fields.integer("num_attention_heads"), fields.integer("num_key_value_heads")
-    layers, hidden = fields.integer("num_hidden_layers"), fields.integer("hidden_size")
+    layers = fields.integer("num_hidden_layers", most=_DEPTH_MAX)
+    hidden = fields.integer("hidden_size")
     head_dim = fields.integer("head_dim", max(hidden // heads, 1))
     if heads % kv_heads or layers < 2 or head_dim % 2:
         raise fields.refuse("heads must divide by key-value heads, head_dim by 2, layers be 2 up")
@@ -239,7 +245,7 @@ def read_text_encoder(folder: Path) -> TextEncoderConfig:
         num_key_value_heads=kv_heads,
         head_dim=head_dim,
         intermediate_size=fields.integer("intermediate_size"),
-        vocab_size=fields.integer("vocab_size"),
+        vocab_size=fields.integer("vocab_size", most=_VOCABULARY_MAX),
         rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
         rope_theta=_rope_theta(fields),
     )
@@ -255,11 +261,11 @@ def read_vae(folder: Path) -> VaeConfig:
     channels = fields.integers("block_out_channels")
     fields.must_be("up_block_types", ["UpDecoderBlock2D"] * len(channels))
     groups = fields.integer("norm_num_groups", 32)
-    if any(channel % groups for channel in channels) or len(channels) > 8:
+    if any(channel % groups for channel in channels):
         raise fields.refuse(f"block_out_channels must divide by {groups} groups")
     return VaeConfig(
         block_out_channels=channels,
-        layers_per_block=fields.integer("layers_per_block", 1),
+        layers_per_block=fields.integer("layers_per_block", 1, most=16),
         latent_channels=fields.integer("latent_channels"),
         out_channels=3,
         norm_num_groups=groups,
@@ -275,6 +281,7 @@ def read_scheduler(folder: Path) -> SchedulerConfig:
     fields = Fields(folder / "scheduler" / "scheduler_config.json")
     fields.must_be("_class_name", CLASSES["scheduler"])
     fields.must_be("shift_terminal", None)
+    fields.must_be("num_train_timesteps", 1000)
     for name in (
         "use_dynamic_shifting",
         "use_karras_sigmas",
@@ -284,10 +291,10 @@ def read_scheduler(folder: Path) -> SchedulerConfig:
         "stochastic_sampling",
     ):
         fields.must_be(name, False)
-    return SchedulerConfig(
-        num_train_timesteps=fields.integer("num_train_timesteps", 1000),
-        shift=fields.number("shift", 1.0),
-    )
+    shift = fields.number("shift", 1.0)
+    if shift <= 0:
+        raise fields.refuse(f"shift must be above 0, not {shift}")
+    return SchedulerConfig(shift=shift)
 
 
 def read_manifest(folder: Path, multiple: int) -> Manifest:
@@ -304,22 +311,46 @@ def read_manifest(folder: Path, multiple: int) -> Manifest:
     hashes = fields.values.get("sha256") or {}
     if not isinstance(hashes, dict) or not all(isinstance(v, str) for v in hashes.values()):
         raise fields.refuse("sha256 must map a file's name to its hash")
+    if not all(name.isprintable() for name in hashes):
+        raise fields.refuse("sha256 names a file that no file can be named")
     about = fields.values.get("about", "")
+    longest = fields.integer("max_sequence_length", 512, most=_SEQUENCE_MAX)
+    if longest < _SEQUENCE_MIN:
+        raise fields.refuse(f"max_sequence_length must be {_SEQUENCE_MIN} or more, not {longest}")
     return Manifest(
         native_sizes=tuple((width, height) for width, height in sizes),
-        max_sequence_length=fields.integer("max_sequence_length", Manifest.max_sequence_length),
+        max_sequence_length=longest,
         sha256=tuple(sorted(hashes.items())),
         about=about if isinstance(about, str) else "",
     )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_plain(path: Path, most: int = _FILE_BYTES_MAX) -> bytes:
+    """A plain file's bytes; a pipe, a device and a file above `most` bytes are refused."""
+    check_plain(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadCheckpoint(f"{path} is missing.") from None
+        with path.open("rb") as file:
+            data = file.read(most + 1)
     except OSError as error:
         raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.") from None
+    if len(data) > most:
+        raise BadCheckpoint(f"{path} is larger than {most} bytes.")
+    return data
+
+
+def check_plain(path: Path) -> None:
+    """Refuse a path that is no plain file."""
+    try:
+        plain, there = path.is_file(), path.exists()
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.") from None
+    if not plain:
+        raise BadCheckpoint(f"{path} is {'no plain file' if there else 'missing'}.")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(read_plain(path))
     except (ValueError, RecursionError):
         raise BadCheckpoint(f"{path} is not JSON.") from None
     if not isinstance(value, dict):
@@ -347,5 +378,6 @@ def _is_size(size: Any, multiple: int) -> bool:
     return (
         isinstance(size, list)
         and len(size) == 2
-        and all(type(side) is int and side > 0 and side % multiple == 0 for side in size)
+        and all(type(side) is int and 0 < side <= _SIDE_MAX for side in size)
+        and all(side % multiple == 0 for side in size)
     )

@@ -6,7 +6,7 @@ conditioning. It knows no size rule beyond its grid; scaling and cutting are the
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -49,22 +49,19 @@ class Pipeline:
         self.text_encoder = networks.text_encoder.eval()
         self.transformer = networks.transformer.eval()
         self.vae = networks.vae.eval().to(memory_format=torch.channels_last)
-        self.encode: Callable[[str], Text] = lru_cache(16)(self._encode)
+        # Each cache holds the parts it needs, not the pipeline: a cycle would keep a dropped
+        # model in memory until the garbage collector comes by.
+        parts = self.tokenizer, self.text_encoder, self.transformer, self.manifest
+        self.encode: Callable[[str], Text] = lru_cache(16)(partial(_encode, *parts))
         self._layout: Callable[..., Layout] = lru_cache(8)(self.transformer.layout)
-        self._schedule: Callable[..., list[Conditioning]] = lru_cache(4)(self._conditionings)
+        schedule = partial(_schedule, self.transformer, self.scheduler.shift, device)
+        self._schedule: Callable[[int], list[Conditioning]] = lru_cache(4)(schedule)
 
     @property
     def multiple(self) -> int:
         """What width and height must be multiples of, in pixels."""
         factor: int = self.vae.config.factor
         return 2 * factor
-
-    @torch.inference_mode()
-    def _encode(self, prompt: str) -> Text:
-        """The text of one prompt, before the step loop."""
-        tokens = self.tokenizer.encode(prompt, self.manifest.max_sequence_length)
-        features = self.text_encoder(torch.tensor(tokens.ids, device=self.device))
-        return Text(self.transformer.text_tokens(features), tokens.total, len(tokens.ids))
 
     def noise(self, width: int, height: int, seed: int) -> Tensor:
         """The noise (1, C, H, W) that a seed names: float32 from a generator of its own on the
@@ -104,10 +101,28 @@ class Pipeline:
         pixels = pixels.mul_(0.5).add_(0.5).clamp_(0, 1).mul_(255).round_()
         return pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
 
-    @torch.inference_mode()
-    def _conditionings(self, steps: int) -> list[Conditioning]:
-        falling = sigmas(steps, self.scheduler.shift).to(self.device)
-        return [self.transformer.conditioning(sigma) for sigma in falling[:-1]]
+
+@torch.inference_mode()
+def _encode(
+    tokenizer: Tokenizer,
+    text_encoder: TextEncoder,
+    transformer: Transformer,
+    manifest: configs.Manifest,
+    prompt: str,
+) -> Text:
+    """The text of one prompt, before the step loop."""
+    tokens = tokenizer.encode(prompt, manifest.max_sequence_length)
+    device = text_encoder.embed_tokens.weight.device
+    features = text_encoder(torch.tensor(tokens.ids, device=device))
+    return Text(transformer.text_tokens(features), tokens.total, len(tokens.ids))
+
+
+@torch.inference_mode()
+def _schedule(
+    transformer: Transformer, shift: float, device: torch.device, steps: int
+) -> list[Conditioning]:
+    """The conditioning of each step."""
+    return [transformer.conditioning(sigma) for sigma in sigmas(steps, shift).to(device)[:-1]]
 
 
 @dataclass(frozen=True)
@@ -123,13 +138,12 @@ class Networks:
 
     def with_parts(self, folder: Path) -> list[tuple[nn.Module, weights.Part]]:
         """Each network beside the files it is filled from."""
-        last = f"layers.{self.text_encoder.config.used_layers}."
+        used = self.text_encoder.config.used_layers
+        unused = (f"layers.{used}.", "norm.weight", "lm_head.weight")
         return [
             (
                 self.text_encoder,
-                weights.Part(
-                    folder / "text_encoder", "model", "model.", (last, "norm.", "lm_head.")
-                ),
+                weights.Part(folder / "text_encoder", "model", "model.", unused),
             ),
             (
                 self.transformer,

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from zing.engine.zimage.config import Fields
+from zing.engine.zimage.config import Fields, check_plain
 from zing.engine.zimage.layers import FusedLinear
 from zing.errors import BadCheckpoint
 
@@ -28,8 +28,8 @@ class Part:
 
     folder   the part's folder, with its safetensors file or shards
     stem     the file's name without suffix
-    optional stored names that begin so carry this prefix or not (a head's wrapper)
-    unused   stored names that begin so belong to the part and are never read
+    optional a prefix that all stored names may carry (a wrapper's)
+    unused   stored names that begin so belong to the part; they are never looked at
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Store:
 
     def __init__(self, part: Part, files: ExitStack) -> None:
         self.part = part
-        self._where: dict[str, tuple[Any, Path]] = {}
+        self._where: dict[str, tuple[Any, str, Path]] = {}
         for path in _files(part):
             handle = files.enter_context(_open(path))
             for stored in handle.keys():  # noqa: SIM118 - the handle is no mapping
@@ -51,28 +51,27 @@ class Store:
 
     def names(self) -> set[str]:
         """The tensors that are there, without those that are never read."""
-        return {name for name in self._where if not name.startswith(self.part.unused or "\0")}
+        return {name for name in self._where if not name.startswith(self.part.unused)}
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The stored shape; raises BadCheckpoint where the type is no float."""
-        handle, path = self._where[name]
-        stored = handle.get_slice(self._stored(name, handle))
-        if stored.get_dtype() not in _FLOATS:
+        handle, stored, path = self._where[name]
+        lazy = handle.get_slice(stored)
+        if lazy.get_dtype() not in _FLOATS:
             raise BadCheckpoint(
-                f"{path}: tensor {name} is stored as {stored.get_dtype()}; "
-                "F32, BF16 and F16 are read."
+                f"{path}: tensor {name} is stored as {lazy.get_dtype()}; F32, BF16, F16 are read."
             )
-        return tuple(stored.get_shape())
+        return tuple(lazy.get_shape())
 
     def path(self, name: str) -> Path:
         """The file that holds a tensor."""
-        return self._where[name][1]
+        return self._where[name][2]
 
     def read(self, name: str) -> Tensor:
         """The tensor as it is stored, on the CPU."""
-        handle, path = self._where[name]
+        handle, stored, path = self._where[name]
         try:
-            tensor: Tensor = handle.get_tensor(self._stored(name, handle))
+            tensor: Tensor = handle.get_tensor(stored)
         except (SafetensorError, OSError) as error:
             raise BadCheckpoint(f"{path}: tensor {name} cannot be read: {error}.") from None
         return tensor
@@ -81,11 +80,7 @@ class Store:
         name = stored.removeprefix(self.part.optional)
         if name in self._where:
             raise BadCheckpoint(f"{path}: tensor {name} is stored twice.")
-        self._where[name] = (handle, path)
-
-    def _stored(self, name: str, handle: Any) -> str:
-        prefixed = self.part.optional + name
-        return prefixed if prefixed in handle.keys() else name  # noqa: SIM118
+        self._where[name] = (handle, stored, path)
 
 
 def load(network: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> None:
@@ -96,23 +91,31 @@ def load(network: nn.Module, part: Part, device: torch.device, dtype: torch.dtyp
         for name, stored_names in sources.items():
             # A copy even where nothing is converted: the file's memory map must not stay in use.
             tensors = [store.read(s).to(device, dtype, copy=True) for s in stored_names]
+            for stored, tensor in zip(stored_names, tensors, strict=True):
+                _check_finite(stored, tensor, store)
             _place(network, name, tensors[0] if len(tensors) == 1 else torch.cat(tensors))
 
 
 def verify(network: nn.Module, part: Part) -> int:
-    """Check names, shapes, types and that every value is finite; the number of values read."""
+    """Check the tensors that the network reads: names, shapes, types, every value finite.
+
+    The number of values.
+    """
     count = 0
     with ExitStack() as files:
         store = Store(part, files)
         for stored_names in check(network, store).values():
             for stored in stored_names:
                 tensor = store.read(stored)
-                if not torch.isfinite(tensor).all():
-                    raise BadCheckpoint(
-                        f"{store.path(stored)}: tensor {stored} holds values that are not finite."
-                    )
+                _check_finite(stored, tensor, store)
                 count += tensor.numel()
     return count
+
+
+def check_part(network: nn.Module, part: Part) -> int:
+    """Check names, shapes and types of what the network reads; the number of tensors."""
+    with ExitStack() as files:
+        return sum(len(names) for names in check(network, Store(part, files)).values())
 
 
 def check(network: nn.Module, store: Store) -> dict[str, list[str]]:
@@ -134,6 +137,13 @@ def check(network: nn.Module, store: Store) -> dict[str, list[str]]:
                 f"its configuration says {list(shape)}."
             )
     return sources
+
+
+def _check_finite(name: str, tensor: Tensor, store: Store) -> None:
+    """Attention on a CPU can swallow such a value, and a picture would come of it."""
+    if not torch.isfinite(tensor).all():
+        path = store.path(name)
+        raise BadCheckpoint(f"{path}: tensor {name} holds values that are not finite.")
 
 
 def _parameters(network: nn.Module) -> Iterator[tuple[str, dict[str, tuple[int, ...]]]]:
@@ -180,19 +190,20 @@ def _shards(index: Path) -> list[Path]:
         raise fields.refuse("weight_map must map tensors to files")
     shards = sorted(set(names.values()))
     for shard in shards:
-        if Path(shard).name != shard or not shard.endswith(".safetensors"):
+        plain = Path(shard).name == shard and shard.isprintable()
+        if not plain or not shard.endswith(".safetensors"):
             raise fields.refuse(f"{shard!r} is not the name of a safetensors file beside it")
     return [index.parent / shard for shard in shards]
 
 
 def _open(path: Path) -> Any:
     """The open file; a pickle, a truncated file and a wrong header are told apart."""
+    check_plain(path)
+    start = b""
     try:
         with path.open("rb") as file:
             start = file.read(10)
         return safe_open(path, framework="pt")
-    except FileNotFoundError:
-        raise BadCheckpoint(f"{path} is missing.") from None
     except OSError as error:
         raise BadCheckpoint(f"{path} cannot be read: {error.strerror or error}.") from None
     except (SafetensorError, ValueError) as error:
@@ -200,7 +211,7 @@ def _open(path: Path) -> Any:
 
 
 def _reason(path: Path, start: bytes, error: str) -> str:
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+    if start[:2] == b"PK" or start[:1] in (b"\x80", b"c", b"("):  # zip; protocol 2 up; 0 and 1
         return f"{path} is a pickle under another name; only safetensors files are read."
     if "InvalidHeader" in error or "HeaderTooLarge" in error or "HeaderTooSmall" in error:
         return f"{path} has no valid safetensors header ({error.rpartition(': ')[2]})."
