@@ -3,9 +3,11 @@
 import json
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -52,12 +54,20 @@ def machine() -> dict[str, str]:
     lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return {
+        "date": date.today().isoformat(),
+        "commit": _commit(),
         "cpu": models[0] if models else platform.processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "load": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
 
 
 def card(title: str, facts: dict[str, str], rows: list[Row]) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from zing import __version__
+
 ROOT = Path(__file__).parent.parent
 BUILTIN = ROOT / "src" / "zing" / "engine" / "builtin"
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
@@ -117,7 +119,7 @@ def test_the_wheel_holds_the_checkpoint_and_nothing_but_zing(wheel: Path) -> Non
     names = set(zipfile.ZipFile(wheel).namelist())
     builtin = {path.relative_to(BUILTIN) for path in BUILTIN.rglob("*") if path.is_file()}
     assert {f"zing/engine/builtin/{path.as_posix()}" for path in builtin} <= names
-    assert {name.split("/")[0] for name in names} == {"zing", "zing-0.1.0.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"zing", f"zing-{__version__}.dist-info"}
     assert wheel.stat().st_size < 30e6
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = [line.partition(" #")[0].rstrip() for line in "".join(BLOCKS).splitlines()]
-DRAWN = {"heart.png": (640, 480), "cat.png": (1280, 720), "stars.webp": (1024, 1024)}
+DRAWN = {"heart.png": (640, 480), "cat.png": (1280, 720), "star.webp": (1024, 1024)}
 
 
 @pytest.fixture(scope="module")

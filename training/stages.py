@@ -1,0 +1,188 @@
+"""The stages of the recipe in their order, each of which starts from what lies in the work folder.
+
+A stage writes `<stage>.safetensors` while it trains (its state, see state.py) and the folder
+`<stage>/` when it is done, in the layout of its part of the checkpoint.
+"""
+
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ZImageTransformer2DModel
+from transformers import Qwen3Model
+
+from training import export, latents, ranks, state, text_encoder, tokenizer, transformer, vae
+from training.loop import Loop, Plan, Rank, Task
+from training.text_encoder import Captions, TextEncoderTask
+from training.vae import VaeTask
+
+PLANS = {
+    plan.stage: plan for plan in (text_encoder.PLAN, vae.PLAN, transformer.PLAN, vae.DECODER_PLAN)
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the command line says.
+
+    start  a checkpoint whose weights a stage without a state starts from; None: from nothing
+    steps  instead of the plan's, for the stages that learn
+    """
+
+    work: Path
+    start: Path | None = None
+    seed: int = 0
+    ranks: int = 2
+    steps: int | None = None
+
+    def plan(self, stage: str) -> Plan:
+        """Return the plan of a stage as this run wants it."""
+        plan = replace(PLANS[stage], seed=self.seed)
+        return replace(plan, steps=self.steps) if self.steps else plan
+
+    def done(self, stage: str) -> bool:
+        """Return whether the work folder has the result of a stage."""
+        if stage not in PLANS:
+            return (self.work / stage).is_dir()
+        progress = state.progress(self.work / f"{stage}.safetensors")
+        finished = progress is not None and progress.step >= self.plan(stage).steps
+        return finished and (self.work / stage).is_dir()
+
+
+def train(run: Run, stage: str) -> None:
+    """Run one stage to its end, from wherever it is."""
+    run.work.mkdir(parents=True, exist_ok=True)
+    STAGES[stage](run)
+
+
+def _tokenizer(run: Run) -> None:
+    if run.start is not None:
+        shutil.copytree(run.start / "tokenizer", run.work / "tokenizer")
+        return
+    tokenizer.train(run.work / "tokenizer", run.seed)
+
+
+def _text_encoder(run: Run) -> None:
+    ranks.run(run.ranks, _train_text_encoder, run)
+
+
+def _train_text_encoder(rank: Rank, run: Run) -> None:
+    task = TextEncoderTask(tokenizer.load(run.work / "tokenizer"))
+    if run.start is not None:
+        _start_from(task.encoder, Qwen3Model.from_pretrained(run.start / "text_encoder"))
+    loop = _loop(run, "text_encoder", task, rank)
+    if rank.index == 0:
+        text_encoder.export(task, loop.average, run.work / "text_encoder")
+
+
+def _vae(run: Run) -> None:
+    ranks.run(run.ranks, _train_vae, run)
+
+
+def _train_vae(rank: Rank, run: Run) -> None:
+    task = VaeTask(run.plan("vae"))
+    if run.start is not None:
+        _start_from(task.model, vae.load(run.start / "vae"))
+    loop = _loop(run, "vae", task, rank)
+    if rank.index == 0:
+        _take(task.model, loop)
+        vae.measure(task.model, run.seed)
+        _save(task.model, run.work / "vae")
+
+
+def _decoder(run: Run) -> None:
+    ranks.run(run.ranks, _train_decoder, run)
+
+
+def _train_decoder(rank: Rank, run: Run) -> None:
+    task = VaeTask(run.plan("decoder"), decoder_only=True)
+    model: Any = task.model
+    frozen = vae.load(run.work / "vae")
+    _start_from(model, frozen)
+    model.register_to_config(
+        shift_factor=frozen.config.shift_factor, scaling_factor=frozen.config.scaling_factor
+    )
+    loop = _loop(run, "decoder", task, rank)
+    if rank.index == 0:
+        _take(model, loop)
+        _save(model, run.work / "decoder")
+
+
+def _transformer(run: Run) -> None:
+    ranks.run(run.ranks, _train_transformer, run)
+
+
+def _train_transformer(rank: Rank, run: Run) -> None:
+    frozen = vae.load(run.work / "vae")
+    latents.prepare(frozen, run.work / "latents", run.seed, rank)
+    ranks.wait()
+    encoder = Qwen3Model.from_pretrained(run.work / "text_encoder", dtype=torch.float32)
+    torch.manual_seed(run.seed)
+    model = transformer.build(encoder.config.hidden_size)
+    transformer.initialise(model)
+    if run.start is not None:
+        _start_from(model, ZImageTransformer2DModel.from_pretrained(run.start / "transformer"))
+    captions = Captions(tokenizer.load(run.work / "tokenizer"))
+    drawn = latents.load(run.work / "latents", run.seed)
+    task = transformer.TransformerTask(model, encoder, captions, drawn)
+    loop = _loop(run, "transformer", task, rank)
+    if rank.index == 0:
+        _take(model, loop)
+        _save(model, run.work / "transformer")
+
+
+def _export(run: Run) -> None:
+    stages: dict[str, Any] = {}
+    for stage in PLANS:
+        progress = state.progress(run.work / f"{stage}.safetensors")
+        if progress is not None:
+            stages[stage] = {
+                "steps": progress.step,
+                "samples": progress.samples,
+                "minutes": round(progress.seconds / 60, 1),
+            }
+    total = export.assemble(run.work, run.work / "export", {"seed": run.seed, "stages": stages})
+    print(f"export  {run.work / 'export'}  {total / 1e6:.1f} MB", flush=True)
+
+
+def _loop(run: Run, stage: str, task: Task, rank: Rank) -> Loop:
+    """Train, and return the loop with its averaged weights."""
+    loop = Loop(run.plan(stage), task, run.work, rank)
+    if rank.index == 0:
+        signal.signal(signal.SIGTERM, loop.stop)
+        signal.signal(signal.SIGINT, loop.stop)
+    loop.run()
+    return loop
+
+
+def _start_from(model: Any, other: Any) -> None:
+    try:
+        model.load_state_dict(other.float().state_dict())
+    except RuntimeError as error:
+        raise ValueError("the checkpoint to start from is another model: say --fresh") from error
+
+
+def _take(model: torch.nn.Module, loop: Loop) -> None:
+    """Give the model its averaged weights."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(loop.average[name])
+
+
+def _save(model: AutoencoderKL | ZImageTransformer2DModel, folder: Path) -> None:
+    model.to(memory_format=torch.contiguous_format).save_pretrained(folder)
+
+
+STAGES: dict[str, Callable[[Run], None]] = {
+    "tokenizer": _tokenizer,
+    "text_encoder": _text_encoder,
+    "vae": _vae,
+    "transformer": _transformer,
+    "decoder": _decoder,
+    "export": _export,
+}
+"""In their order. `decoder` needs only `vae` and may run beside `transformer`."""

@@ -1,0 +1,167 @@
+"""The VAE: pictures to latents of a 16th of the size with 16 channels, and back.
+
+Two stages: `vae` trains encoder and decoder, then the encoder is frozen and measured (shift and
+scale of the latents), and `decoder` goes on with the decoder alone, which keeps latents valid, so
+it may run beside the transformer. Noise on the latents stands in for a KL term.
+"""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training import scenes
+from training.loop import Plan, Slice
+from training.optimizer import Rates
+from training.scenes import Scene
+from training.vocabulary import OBJECTS
+
+PLAN = Plan("vae", 880, 16, Rates(muon=2.5e-3, adam=1e-3), average=0.995)
+DECODER_PLAN = Plan("decoder", 1500, 8, Rates(muon=1.5e-3, adam=7e-4), average=0.995)
+
+WIDTHS = (8, 16, 32, 64, 128)
+"""Channels from the full size to the 16th."""
+
+CROP = 96
+"""Side of the crops of the first part, pixels."""
+
+_CROPPED_SHARE = 0.6
+_NOISE = 0.1
+_MEASURED = 512
+
+
+def build(widths: tuple[int, ...] = WIDTHS) -> Any:
+    """Return a fresh VAE."""
+    levels = len(widths)
+    return AutoencoderKL(
+        block_out_channels=widths,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        latent_channels=16,
+        layers_per_block=1,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        sample_size=256,
+        scaling_factor=1.0,
+        shift_factor=0.0,
+    )
+
+
+def encode(vae: Any, pictures: Tensor) -> Tensor:
+    """Return the means of the latents, as they come out of the encoder."""
+    mean: Tensor = vae.encoder(pictures)[:, :16]
+    return mean
+
+
+def draw(seed: str, size: scenes.Size, crop: int | None) -> np.ndarray:
+    """Return the picture of a random scene, (H, W, 3) uint8, or a flipped crop of it."""
+    rng = random.Random(seed)
+    scene = _evenly(scenes.sample(rng), rng)
+    picture = scenes.pixels(scene, size, rng)
+    if crop is None:
+        return picture
+    top, left = rng.randint(0, size[1] - crop), rng.randint(0, size[0] - crop)
+    picture = picture[top : top + crop, left : left + crop]
+    if rng.random() < 0.5:
+        picture = picture[:, ::-1]
+    return picture
+
+
+def tensor(pictures: list[np.ndarray]) -> Tensor:
+    """Return pictures as (B, 3, H, W) in -1..1, channels last, which convolves faster on a CPU."""
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return (stacked.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def difference(made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss and its L1 part: L1, L1 of gradients and of pooled levels at three scales."""
+    error = made - wanted
+    plain = error.abs().mean()
+    total = plain
+    level = error
+    for _ in range(3):
+        steps = level.diff(dim=2).abs().mean() + level.diff(dim=3).abs().mean()
+        total = total + 0.5 * steps / 3
+        level = functional.avg_pool2d(level, 2)
+        total = total + 0.5 * level.abs().mean() / 3
+    return total, plain
+
+
+def _evenly(scene: Scene, rng: random.Random) -> Scene:
+    """Return the scene with, half of the time, any object in its place: textures need practice."""
+    if rng.random() < 0.5:
+        return scene
+    return Scene(
+        rng.choice(OBJECTS).name, None, False, scene.background, scene.position, scene.size
+    )
+
+
+def native_size(rng: random.Random) -> scenes.Size:
+    """Return the size of one batch: 70 % square."""
+    return rng.choices(scenes.NATIVE_SIZES, (0.7, 0.15, 0.15))[0]
+
+
+class VaeTask:
+    """Reconstruction; `decoder_only` freezes the encoder."""
+
+    def __init__(
+        self, plan: Plan, decoder_only: bool = False, widths: tuple[int, ...] = WIDTHS
+    ) -> None:
+        torch.manual_seed(plan.seed)
+        self.plan, self.decoder_only = plan, decoder_only
+        self.model: nn.Module = build(widths).to(memory_format=torch.channels_last)
+        if decoder_only:
+            self.model.encoder.requires_grad_(False)
+
+    def is_matrix(self, name: str, weight: Tensor) -> bool:
+        """Return whether Muon moves this weight: all convolutions but the outermost."""
+        return weight.ndim == 4 and "encoder.conv_in" not in name and "decoder.conv_out" not in name
+
+    def loss(self, part: Slice) -> tuple[Tensor, dict[str, float]]:
+        """Return the reconstruction loss, crops first, whole pictures later."""
+        cropped = not self.decoder_only and part.step < _CROPPED_SHARE * self.plan.steps
+        size = native_size(random.Random(part.name()))
+        samples = part.samples if cropped else self._fewer(part.samples)
+        crop = CROP if cropped else None
+        wanted = tensor([draw(part.name(sample), size, crop) for sample in samples])
+        generator = part.generator()
+        if self.decoder_only:
+            with torch.no_grad():
+                latents = encode(self.model, wanted)
+            strength: float = 0.2 * torch.rand((), generator=generator).item()
+        else:
+            latents, strength = encode(self.model, wanted), _NOISE
+        noise = torch.randn(latents.shape, generator=generator)
+        made = self.model.decoder(latents + strength * noise)
+        total, plain = difference(made, wanted)
+        loud = (latents.square().mean((0, 2, 3)) - 1).relu().mean()
+        return total + 0.01 * loud, {"l1": plain.item()}
+
+    def _fewer(self, samples: range) -> range:
+        """Return half of the samples: whole pictures have almost three times a crop's pixels."""
+        return samples if self.decoder_only else samples[: max(1, len(samples) // 2)]
+
+
+def measure(vae: Any, seed: int) -> None:
+    """Set shift and scale so that latents of training scenes have mean 0 and variance 1."""
+    with torch.no_grad():
+        batches = [
+            tensor([draw(f"{seed}/measure/{k}", scenes.NATIVE_SIZES[0], None) for k in ks])
+            for ks in np.arange(_MEASURED).reshape(-1, 16)
+        ]
+        latents = torch.cat([encode(vae, batch) for batch in batches])
+    vae.register_to_config(
+        shift_factor=latents.mean().item(), scaling_factor=1 / latents.std().item()
+    )
+
+
+def load(folder: Path) -> Any:
+    """Return a saved VAE in float32."""
+    return AutoencoderKL.from_pretrained(folder, dtype=torch.float32)
