@@ -1,6 +1,8 @@
 """What any engine owes its callers: exact sizes, seeds, progress, cancelling. One suite for all."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +125,20 @@ def test_verify_counts_the_values_that_are_used(builtin: Path, small: Path) -> N
 def test_unreadable_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadCheckpoint, match="nowhere"):
         LocalEngine(tmp_path / "nowhere", "cpu", 1)
+
+
+def test_drawing_loads_nothing_of_the_compiler() -> None:
+    """torch's compiler takes seconds to import, and torch does so at the slightest occasion."""
+    program = """
+import sys
+from zing import models
+from zing.engine.base import Order
+from zing.engine.local import LocalEngine
+engine = LocalEngine(models.builtin().path, "cpu", 1)
+list(engine.generate(Order("cat", 64, 64, 1, 1)))
+print("torch._dynamo" in sys.modules)
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.strip() == "False"

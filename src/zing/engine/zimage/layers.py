@@ -1,4 +1,4 @@
-"""The layers that the networks share, as functions of tensors and two small modules.
+"""The layers that the networks share, as functions of tensors and small modules.
 
 Letters: T tokens, D features, H heads, d features of a head.
 """
@@ -8,7 +8,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class FusedLinear(nn.Linear):
+class _Uninitialised:
+    """Weights come from a checkpoint: to fill them first would load seconds of torch's compiler."""
+
+    def reset_parameters(self) -> None:
+        """Nothing; torch's own layers call this when they are built."""
+
+
+class Linear(_Uninitialised, nn.Linear):
+    """torch's, without initial weights."""
+
+
+class Embedding(_Uninitialised, nn.Embedding):
+    """torch's, without initial weights."""
+
+
+class Conv2d(_Uninitialised, nn.Conv2d):
+    """torch's, without initial weights."""
+
+
+class GroupNorm(_Uninitialised, nn.GroupNorm):
+    """torch's, without initial weights."""
+
+
+class FusedLinear(Linear):
     """One matrix product for several that a checkpoint stores apart, outputs side by side.
 
     `parts` maps the stored module's name to its number of outputs, in order.

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zing.engine.zimage.config import TextEncoderConfig
-from zing.engine.zimage.layers import FusedLinear, Scale, rms_norm, swiglu
+from zing.engine.zimage.layers import Embedding, FusedLinear, Linear, Scale, rms_norm, swiglu
 
 
 class Attention(nn.Module):
@@ -28,7 +28,7 @@ class Attention(nn.Module):
         q, k, v = (heads * self.head_dim for heads in self.heads)
         self.qkv = FusedLinear(config.hidden_size, {"q_proj": q, "k_proj": k, "v_proj": v})
         self.q_norm, self.k_norm = Scale(self.head_dim), Scale(self.head_dim)
-        self.o_proj = nn.Linear(q, config.hidden_size, bias=False)
+        self.o_proj = Linear(q, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """(L, D) -> (L, D); cos and sin (L, d)."""
@@ -50,7 +50,7 @@ class FeedForward(nn.Module):
         super().__init__()
         hidden = config.intermediate_size
         self.gate_up = FusedLinear(config.hidden_size, {"gate_proj": hidden, "up_proj": hidden})
-        self.down_proj = nn.Linear(hidden, config.hidden_size, bias=False)
+        self.down_proj = Linear(hidden, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(L, D) -> (L, D)."""
@@ -82,7 +82,7 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList([Layer(config) for _ in range(config.used_layers)])
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from zing.engine.zimage.config import TransformerConfig
 from zing.engine.zimage.layers import (
     FusedLinear,
+    Linear,
     Scale,
     attend,
     rms_norm,
@@ -84,7 +85,7 @@ class Attention(nn.Module):
         self.heads, self.head_dim, self.eps = config.n_heads, config.head_dim, config.qk_eps
         self.qkv = FusedLinear(dim, {"to_q": dim, "to_k": dim, "to_v": dim})
         self.norm_q, self.norm_k = Scale(self.head_dim), Scale(self.head_dim)
-        self.to_out = nn.ModuleList([nn.Linear(dim, dim, bias=False)])
+        self.to_out = nn.ModuleList([Linear(dim, dim, bias=False)])
 
     def forward(self, x: Tensor, rope: Tensor, lengths: list[int]) -> Tensor:
         """(T, D) -> (T, D); rope (T, 1, d / 2)."""
@@ -101,7 +102,7 @@ class FeedForward(nn.Module):
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.w13 = FusedLinear(dim, {"w1": hidden, "w3": hidden})
-        self.w2 = nn.Linear(hidden, dim, bias=False)
+        self.w2 = Linear(hidden, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, D) -> (T, D)."""
@@ -121,7 +122,7 @@ class Block(nn.Module):
         self.attention_norm1, self.attention_norm2 = Scale(dim), Scale(dim)
         self.ffn_norm1, self.ffn_norm2 = Scale(dim), Scale(dim)
         if modulated:
-            self.adaLN_modulation = nn.ModuleList([nn.Linear(config.adaln_dim, 4 * dim)])
+            self.adaLN_modulation = nn.ModuleList([Linear(config.adaln_dim, 4 * dim)])
 
     def forward(self, x: Tensor, by: Modulation, rope: Tensor, lengths: list[int]) -> Tensor:
         """(T, D) -> (T, D)."""
@@ -154,8 +155,8 @@ class FinalLayer(nn.Module):
     def __init__(self, config: TransformerConfig, outputs: int) -> None:
         super().__init__()
         self.eps = config.final_eps
-        self.linear = nn.Linear(config.dim, outputs)
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(config.adaln_dim, config.dim))
+        self.linear = Linear(config.dim, outputs)
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(config.adaln_dim, config.dim))
 
     def forward(self, x: Tensor, scale: Tensor) -> Tensor:
         """(..., D) -> (..., patch values)."""
@@ -170,9 +171,9 @@ class TimestepEmbedder(nn.Module):
         super().__init__()
         self.frequencies = config.t_frequencies
         self.mlp = nn.Sequential(
-            nn.Linear(config.t_frequencies, config.t_hidden),
+            Linear(config.t_frequencies, config.t_hidden),
             nn.SiLU(),
-            nn.Linear(config.t_hidden, config.adaln_dim),
+            Linear(config.t_hidden, config.adaln_dim),
         )
 
     def forward(self, t: Tensor) -> Tensor:
@@ -193,13 +194,13 @@ class Transformer(nn.Module):
         self.config = config
         dim, values = config.dim, config.patch_size**2 * config.in_channels
         layers, refiners = range(config.n_layers), range(config.n_refiner_layers)
-        self.all_x_embedder = nn.ModuleDict({"2-1": nn.Linear(values, dim)})
+        self.all_x_embedder = nn.ModuleDict({"2-1": Linear(values, dim)})
         self.all_final_layer = nn.ModuleDict({"2-1": FinalLayer(config, values)})
         self.noise_refiner = nn.ModuleList([Block(config, modulated=True) for _ in refiners])
         self.context_refiner = nn.ModuleList([Block(config, modulated=False) for _ in refiners])
         self.t_embedder = TimestepEmbedder(config)
         self.cap_embedder = nn.ModuleList(
-            [Scale(config.cap_feat_dim), nn.Linear(config.cap_feat_dim, dim)]
+            [Scale(config.cap_feat_dim), Linear(config.cap_feat_dim, dim)]
         )
         self.x_pad_token = nn.Parameter(torch.empty(1, dim))
         self.cap_pad_token = nn.Parameter(torch.empty(1, dim))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zing.engine.zimage.config import VaeConfig
+from zing.engine.zimage.layers import Conv2d, GroupNorm, Linear
 
 EPS = 1e-6
 
@@ -22,12 +23,12 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, groups: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups, inputs, EPS)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.norm2 = nn.GroupNorm(groups, outputs, EPS)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm1 = GroupNorm(groups, inputs, EPS)
+        self.conv1 = Conv2d(inputs, outputs, 3, padding=1)
+        self.norm2 = GroupNorm(groups, outputs, EPS)
+        self.conv2 = Conv2d(outputs, outputs, 3, padding=1)
         if inputs != outputs:
-            self.conv_shortcut = nn.Conv2d(inputs, outputs, 1)
+            self.conv_shortcut = Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H, W)."""
@@ -42,11 +43,11 @@ class SpatialAttention(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.group_norm = nn.GroupNorm(groups, channels, EPS)
-        self.to_q = nn.Linear(channels, channels)
-        self.to_k = nn.Linear(channels, channels)
-        self.to_v = nn.Linear(channels, channels)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+        self.group_norm = GroupNorm(groups, channels, EPS)
+        self.to_q = Linear(channels, channels)
+        self.to_k = Linear(channels, channels)
+        self.to_v = Linear(channels, channels)
+        self.to_out = nn.ModuleList([Linear(channels, channels)])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -81,7 +82,7 @@ class Upsampler(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, 2 H, 2 W)."""
@@ -116,7 +117,7 @@ class Decoder(nn.Module):
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
         channels = config.block_out_channels[::-1]
-        self.conv_in = nn.Conv2d(config.latent_channels, channels[0], 3, padding=1)
+        self.conv_in = Conv2d(config.latent_channels, channels[0], 3, padding=1)
         self.mid_block = MiddleBlock(channels[0], config)
         befores = (channels[0], *channels)
         self.up_blocks = nn.ModuleList(
@@ -125,8 +126,8 @@ class Decoder(nn.Module):
                 for index, (before, after) in enumerate(zip(befores, channels, strict=False))
             ]
         )
-        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, channels[-1], EPS)
-        self.conv_out = nn.Conv2d(channels[-1], config.out_channels, 3, padding=1)
+        self.conv_norm_out = GroupNorm(config.norm_num_groups, channels[-1], EPS)
+        self.conv_out = Conv2d(channels[-1], config.out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) latents -> (B, 3, factor H, factor W)."""
@@ -146,7 +147,7 @@ class Vae(nn.Module):
         self.decoder = Decoder(config)
         if config.use_post_quant_conv:
             channels = config.latent_channels
-            self.post_quant_conv = nn.Conv2d(channels, channels, 1)
+            self.post_quant_conv = Conv2d(channels, channels, 1)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, C, H, W) float32 -> (B, 3, factor H, factor W) in the compute type."""
