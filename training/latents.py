@@ -44,10 +44,12 @@ def prepare(
 ) -> None:
     """Encode the pieces of this rank that `folder` lacks."""
     digest = encoder_digest(model)
-    for number, (size, piece) in enumerate(_all_pieces(pieces)):
+    everything = _all_pieces(pieces)
+    for number, (size, piece) in enumerate(everything):
         path = _path(folder, size, piece)
         if number % rank.count == rank.index and _digest_of(path) != digest:
             _make(model, path, size, piece, seed)
+            print(f"latents  piece {number + 1} of {len(everything)}", flush=True)
 
 
 def load(folder: Path, seed: int, pieces: dict[Size, int] | None = None) -> Latents:
