@@ -57,7 +57,8 @@ def _stage_rows(sides: list[int], pairs: int) -> list[Row]:
     rows = []
     for side in sides:
         _note(f"{side}x{side}")
-        _run(ours, side, 0), _run(reference, side, 0)  # warm-up
+        _run(ours, side, 0)  # not counted
+        _run(reference, side, 0)
         found: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
         for pair in range(1, pairs + 1):
             measured: list[tuple[Stages, int]] = [(ours, 0), (reference, 1)]

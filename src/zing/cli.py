@@ -186,9 +186,9 @@ def doctor(
         print(json.dumps({"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]}))
     else:
         for check in checks:
-            print(f"{'ok' if check.ok else 'NOT OK':7} {check.name:11} {check.value}")
+            print(f"{'ok' if check.ok else 'NOT OK':7} {check.name:11} {_plain(check.value)}")
             if not check.ok:
-                print(f"        {check.advice}")
+                print(f"        {_plain(check.advice)}")
     if not ok:
         raise typer.Exit(1)
 

@@ -76,8 +76,8 @@ def describe(model: Model) -> Description:
     configs.read_index(model.path)
     multiple = 2 * configs.read_vae(model.path).factor
     manifest = configs.read_manifest(model.path, multiple)
-    total = hashlib.sha256()
-    for path in checkpoint_files(model.path):
+    total, paths = hashlib.sha256(), checkpoint_files(model.path)
+    for path in paths:
         total.update(f"{file_sha256(path)}  {_relative(path, model.path)}\n".encode())
     return Description(
         name=model.name,
@@ -85,7 +85,7 @@ def describe(model: Model) -> Description:
         sha256=total.hexdigest(),
         native_sizes=manifest.native_sizes or None,
         multiple=multiple,
-        bytes=sum(path.stat().st_size for path in checkpoint_files(model.path)),
+        bytes=sum(path.stat().st_size for path in paths),
         about=manifest.about,
     )
 
