@@ -65,6 +65,7 @@ def manifest(folder: Path, training: dict[str, Any]) -> dict[str, Any]:
         "name": "builtin",
         "version": 0,
         "about": ABOUT,
+        "draws_people": False,
         "native_sizes": [list(size) for size in scenes.NATIVE_SIZES],
         "steps": 8,
         "max_sequence_length": 128,

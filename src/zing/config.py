@@ -1,6 +1,6 @@
 """Settings: the one place that names each ZING_* variable, its default and its help.
 
-The command line reads the variables through its options.
+The command line reads the variables through its options, the service what has no option by `read`.
 """
 
 import os
@@ -24,8 +24,25 @@ DATA = Setting("ZING_DATA", "~/.local/share/zing", "The folder for what zing kee
 MODEL = Setting("ZING_MODEL", "builtin", "A model's name (see `zing models list`) or folder.")
 DEVICE = Setting("ZING_DEVICE", "auto", "Where to compute: auto, cpu, cuda or cuda:N.")
 THREADS = Setting("ZING_THREADS", "auto", "CPU threads; auto: the cores this process may use.")
+DATABASE = Setting(
+    "ZING_DATABASE", "", "sqlite:///FILE or postgresql://…; SQLite in the data folder if not given."
+)
+HOST = Setting("ZING_HOST", "127.0.0.1", "The address to listen on.")
+PORT = Setting("ZING_PORT", "8000", "The port to listen on; 0 takes a free one.")
+TLS_CERT = Setting("ZING_TLS_CERT", "", "A certificate file (PEM), to serve https.")
+TLS_KEY = Setting("ZING_TLS_KEY", "", "The certificate's key file (PEM).")
+PUBLIC_URL = Setting(
+    "ZING_PUBLIC_URL", "", "What picture links start with; the address listened on if not given."
+)
+PRICE = Setting("ZING_PRICE", "0.026", "Credits for one picture.")
+LINK_TTL = Setting("ZING_LINK_TTL", "86400", "Seconds that a picture is kept and its links work.")
+LEASE = Setting("ZING_LEASE", "6", "Seconds without a sign of life after which a worker is dead.")
+TASK_TIMEOUT = Setting("ZING_TASK_TIMEOUT", "600", "Seconds that drawing one picture may take.")
+DRAIN = Setting("ZING_DRAIN", "30", "Seconds to finish what runs when the service is stopped.")
 
 THREADS_MAX = 1024
+PORT_MAX = 65535
+SECONDS_MAX = 10**9
 
 
 def parse_threads(text: str) -> int:
@@ -37,8 +54,32 @@ def parse_threads(text: str) -> int:
     return int(text)
 
 
+def read(setting: Setting) -> str:
+    """A setting's value: the variable's, or the default."""
+    return os.environ.get(setting.variable) or setting.default
+
+
+def seconds(setting: Setting) -> float:
+    """The value of a setting that is a number of seconds."""
+    text = read(setting)
+    if not re.fullmatch(r"\d{1,10}(\.\d{1,3})?", text, re.ASCII) or not (
+        0 < float(text) <= SECONDS_MAX
+    ):
+        raise BadSetting(f"{setting.variable}={text!r} is not a number of seconds.")
+    return float(text)
+
+
+def parse_port(text: str) -> int:
+    """The TCP port that a text names; 0 is any free one."""
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or int(text) > PORT_MAX:
+        raise BadSetting(f"{text!r} is not a port: 0 to {PORT_MAX} are.")
+    return int(text)
+
+
 def folder(text: str) -> Path:
     """The folder that a text names, `~` expanded where there is such a home."""
+    if not text:
+        raise BadSetting("The folder's name is empty.")
     return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises
 
 

@@ -90,6 +90,12 @@ def describe(model: Model) -> Description:
     )
 
 
+def draws_people(model: Model) -> bool:
+    """Whether a model may draw people; only its manifest can say that it does not."""
+    multiple = 2 * configs.read_vae(model.path).factor
+    return configs.read_manifest(model.path, multiple).draws_people
+
+
 def verify_files(model: Model) -> int:
     """Compare files with the hashes in the manifest; how many were compared."""
     multiple = 2 * configs.read_vae(model.path).factor

@@ -53,6 +53,11 @@ def sha256(pixels: NDArray[np.uint8]) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
+def sha256_bytes(data: bytes) -> str:
+    """The hash of a file's bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def check_path(path: Path) -> None:
     """Refuse, before anything is drawn, a file that could not be written."""
     if path.suffix.lower() not in FORMATS:

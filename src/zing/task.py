@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-from zing.errors import BadPrompt, BadSeed, BadSteps
+from zing.errors import BadPrompt, BadSeed, BadSetting, BadSteps
 from zing.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -16,23 +18,47 @@ if TYPE_CHECKING:
 
 PROMPT_MAX = 2000
 SEED_MAX = 2**31 - 1
+MICRO = 1_000_000  # money is integers of millionths of a credit
 STEPS_DEFAULT, STEPS_MAX = 8, 100
 
 # The control tokens of the Qwen chat template: <|im_start|>, <think>, <tool_call> and their kin.
 _CONTROL_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?(?:think|tool_call|tool_response)>")
+_CREDITS = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
 # Categories of characters that show nothing: spaces, line ends, controls, format characters.
 _UNSEEN = {"Zs", "Zl", "Zp", "Cc", "Cf"}
 
 
+class TaskState(StrEnum):
+    """Where a task is in its life: queued, running and back where a worker died, then one end."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to a task in this state."""
+        return self not in (TaskState.QUEUED, TaskState.RUNNING)
+
+
 @dataclass(frozen=True)
 class ImageRequest:
-    """What a person asked for, checked; `seed` is None where any will do."""
+    """What a person asked for, checked.
+
+    seed          None where any will do
+    strict        ask for the strict safety level
+    callback_url  where to tell that the task has ended; checked when it is submitted
+    """
 
     prompt: str
     width: int
     height: int
     seed: int | None = None
     steps: int = STEPS_DEFAULT
+    strict: bool = False
+    callback_url: str | None = None
 
     @classmethod
     def parse(cls, prompt: str, size: str, seed: str | None, steps: str | None) -> ImageRequest:
@@ -69,6 +95,61 @@ class Picture:
     rendered: tuple[int, int]
     prompt_tokens: int
     prompt_tokens_used: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """One asked-for picture and what has become of it.
+
+    id          ours, in the order of time; `public_id` is in the shape of the dialect it came by
+    fields      what the caller sent, as it came
+    seed        the seed that is drawn with, also where none was asked for
+    cost        integer micro-credits
+    attempt     how often a worker has claimed it
+    error       the name of an error class in errors.py where it failed or was cancelled
+    *_at        UTC seconds
+    """
+
+    id: str
+    public_id: str
+    account_id: str
+    dialect: str
+    state: TaskState
+    request: ImageRequest
+    fields: dict[str, Any]
+    seed: int
+    cost: int
+    created_at: float
+    updated_at: float
+    attempt: int = 0
+    cancel_requested: bool = False
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: str = ""
+    error_message: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether asking to cancel would change anything."""
+        return not self.state.ended and not self.cancel_requested
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """A task as it is shown at one moment.
+
+    progress      0 to 100; 1 to 99 while it runs
+    estimated_s   whole seconds until it ends, by what was measured; 0 when it has ended
+    links         where its pictures are; none before it succeeded
+    price         micro-credits of one picture today, which a dialect's own credits are counted by
+    """
+
+    task: Task
+    progress: int
+    estimated_s: int
+    links: tuple[str, ...]
+    price: int
 
 
 def check_prompt(prompt: str) -> str:
@@ -110,3 +191,20 @@ def parse_steps(text: str) -> int:
             f"{text!r} steps cannot be run: choose 1 to {STEPS_MAX}; 8 is what it needs."
         )
     return int(text)
+
+
+def parse_credits(text: str) -> int:
+    """The micro-credits that a text such as 12 or 0.026 names."""
+    if not _CREDITS.fullmatch(text):
+        raise BadSetting(f"{text!r} is not a number of credits: write it like 12 or 0.026.")
+    return int(Decimal(text) * MICRO)
+
+
+def show_credits(micro: int) -> str:
+    """Micro-credits in credits, without zeros that say nothing."""
+    return f"{Decimal(micro) / MICRO:f}"
+
+
+def credits_number(micro: int) -> int | float:
+    """Micro-credits as a JSON number of credits, whole where it is whole."""
+    return micro // MICRO if micro % MICRO == 0 else micro / MICRO

@@ -122,12 +122,14 @@ class Manifest:
     max_sequence_length  tokens of a prompt with its template; Z-Image reads 512
     sha256               (file, hash) of the files that must not change
     about                what it is, in a sentence
+    draws_people         false where it declares that it cannot draw people at all
     """
 
     native_sizes: tuple[tuple[int, int], ...] = ()
     max_sequence_length: int = 512
     sha256: tuple[tuple[str, str], ...] = ()
     about: str = ""
+    draws_people: bool = True
 
 
 class Fields:
@@ -322,6 +324,7 @@ def read_manifest(folder: Path, multiple: int) -> Manifest:
         max_sequence_length=longest,
         sha256=tuple(sorted(hashes.items())),
         about=about if isinstance(about, str) else "",
+        draws_people=fields.flag("draws_people", True),
     )
 
 

@@ -1,0 +1,86 @@
+"""The data folder: what zing keeps on this machine, readable by its owner alone."""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from zing.errors import BadSetting
+
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Data:
+    """The places in a data folder."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite database that is used where no other is named."""
+        return self.root.absolute() / "zing.db"
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of the pictures."""
+        return self.root / "pictures"
+
+    @property
+    def first_key(self) -> Path:
+        """The file with the key that the first start made."""
+        return self.root / "first-key"
+
+    def make(self) -> None:
+        """Make the folder, for its owner alone, where it is not there."""
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise BadSetting(f"{self.root} cannot be written; choose another with --data.")
+        except OSError as error:
+            raise BadSetting(f"{self.root} cannot be made: {error.strerror}.") from None
+
+    def secret(self) -> bytes:
+        """The secret that keys and links are checked with; made at the first call.
+
+        Whoever changes it ends every key and every link.
+        """
+        path = self.root / "secret"
+        try:
+            write_once(path, secrets.token_hex(SECRET_BYTES) + "\n")
+            text = path.read_text(encoding="ascii", errors="replace").strip()
+        except OSError as error:
+            raise BadSetting(f"{path} cannot be read: {error.strerror}.") from None
+        if not re.fullmatch(rf"[0-9a-f]{{{2 * SECRET_BYTES}}}", text):
+            raise BadSetting(f"{path} is damaged; put back the one that was there.")
+        return bytes.fromhex(text)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file (0600) that is there whole or not at all."""
+    with _written(path, text) as partial:
+        partial.replace(path)
+
+
+def write_once(path: Path, text: str) -> None:
+    """The same where no such file is there; another one that is there stays."""
+    with _written(path, text) as partial, suppress(FileExistsError):
+        os.link(partial, path)
+
+
+@contextmanager
+def _written(path: Path, text: str) -> Iterator[Path]:
+    """A file beside `path` with this text on the disk; removed at the end."""
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
