@@ -1,0 +1,231 @@
+"""kie.ai's wire format: an envelope whose `code` tells the outcome, mostly in HTTP 200.
+
+Source: kie.ai, "Z-Image" (POST /api/v1/jobs/createTask); the query reply is that of its common
+"Get Task Details" page. `param` and `resultJson` are JSON inside strings.
+"""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zing.dialects import base
+from zing.dialects.base import Answer, Reads, Route, Use
+from zing.errors import (
+    BadCallback,
+    BadField,
+    BadInput,
+    BadKey,
+    BadPicture,
+    BadSize,
+    Blocked,
+    Cancelled,
+    InsufficientCredits,
+    KeyCapReached,
+    KeyDailyCapReached,
+    KeyDisabled,
+    KeyEnded,
+    ModelDenied,
+    QueueFull,
+    RateLimited,
+    Refused,
+    TimedOut,
+    Unavailable,
+    UnknownRoute,
+    UnknownTask,
+    WrongMethod,
+    ZingError,
+)
+from zing.sizes import RATIOS, Size
+from zing.task import SEED_MAX, ImageRequest, Task, TaskState, TaskView
+
+NAME = "kie"
+PREFIXES: tuple[str, ...] = ("/api/v1",)
+SUFFIX = ".png"
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/api/v1/jobs/createTask", Use.SUBMIT, Reads.JSON),
+    Route("GET", "/api/v1/jobs/recordInfo", Use.LOOK, Reads.QUERY),
+)
+
+MODELS = ("z-image", "z-image-turbo", "z-image/z-image")
+PROMPT_MAX = 1000
+ASPECT_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16")
+CREDITS_A_PICTURE = 1
+
+QUEUING = "queuing"  # queued again: a worker had it and was lost
+STATES: dict[TaskState, str] = {
+    TaskState.QUEUED: "waiting",
+    TaskState.RUNNING: "generating",
+    TaskState.SUCCEEDED: "success",
+    TaskState.FAILED: "fail",
+    TaskState.CANCELLED: "fail",
+}
+
+NO_ACCESS = "You do not have access permissions"
+
+# Code and, where the documentation has one, its message.
+ERRORS: dict[type[ZingError], tuple[int, str]] = {
+    BadKey: (401, NO_ACCESS),
+    KeyEnded: (401, NO_ACCESS),
+    KeyDisabled: (401, NO_ACCESS),
+    ModelDenied: (505, ""),
+    InsufficientCredits: (402, ""),
+    KeyCapReached: (433, ""),
+    KeyDailyCapReached: (433, ""),
+    RateLimited: (429, ""),
+    QueueFull: (429, ""),
+    Unavailable: (455, ""),
+    UnknownTask: (422, "recordInfo is null"),
+    UnknownRoute: (404, ""),
+    WrongMethod: (405, ""),
+    Refused: (422, ""),
+    ZingError: (500, ""),
+}
+BAD_TASK_ID = 400
+STATUSES = (404, 405, 429)  # the codes that are the HTTP status too
+
+# Clients pay for the whole task again on 500 to 599: never one of these where that cannot help.
+TASK_ERRORS: dict[type[ZingError], str] = {
+    Blocked: "422",
+    BadPicture: "501",
+    TimedOut: "408",
+    Cancelled: "499",
+    ZingError: "500",
+}
+
+
+def key(authorization: str) -> str:
+    """The key of a Bearer header."""
+    return base.bearer(authorization)
+
+
+def new_id(now: float, pick: random.Random) -> str:
+    """An id such as task_z-image_1763630000123007: milliseconds and three digits by chance."""
+    return f"task_z-image_{base.milliseconds(now)}{pick.randrange(1000):03d}"
+
+
+def parse(fields: Mapping[str, Any]) -> ImageRequest:
+    """The request in a JSON body; fields of `input` are named such as input.prompt."""
+    base.model(fields, "model", MODELS)
+    inner = _input(fields, "input")
+    width, height = _size(inner, "input.aspect_ratio")
+    return ImageRequest(
+        prompt=base.prompt(inner, "input.prompt", PROMPT_MAX),
+        width=width,
+        height=height,
+        # Not documented: what is no seed is ignored as any unknown field is.
+        seed=base.integer(inner.get("input.seed"), 1, SEED_MAX),
+        strict=base.boolean(inner, "input.nsfw_checker"),
+        callback_url=base.text(fields, "callBackUrl") or None,
+    )
+
+
+def _input(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    inner = fields.get(name)
+    if not isinstance(inner, Mapping):
+        raise BadField(f"{name} must be an object.", field=name)
+    return {f"{name}.{each}": value for each, value in inner.items()}
+
+
+def _size(inner: Mapping[str, Any], name: str) -> Size:
+    ratio = base.text(inner, name)
+    if ratio is None or ratio == "auto":
+        return RATIOS["1:1"]
+    if ratio not in ASPECT_RATIOS:
+        raise BadSize(f"{name} must be one of {', '.join(ASPECT_RATIOS)}.", field=name)
+    return RATIOS[ratio]
+
+
+def task_ids(fields: Mapping[str, Any]) -> Sequence[str]:
+    """The id in the query."""
+    return [base.task_id(fields.get("taskId"), "taskId")]
+
+
+def created(view: TaskView) -> Answer:
+    """The task's id."""
+    return Answer(200, {"code": 200, "msg": "success", "data": {"taskId": view.task.public_id}})
+
+
+def shown(view: TaskView) -> Answer:
+    """The task as it is; `msg` and `message` both, as clients read either."""
+    return Answer(200, {"code": 200, "msg": "success", "message": "success", "data": _data(view)})
+
+
+def cancelled(view: TaskView) -> Answer:
+    """The task as it is: there is no cancelling here."""
+    return shown(view)
+
+
+def _data(view: TaskView) -> dict[str, Any]:
+    task = view.task
+    fail_code, fail_message = _failed(task)
+    ended_at = task.ended_at if task.state.ended else None
+    return {
+        "taskId": task.public_id,
+        "model": MODELS[0],
+        "state": QUEUING if _lost_its_worker(task) else STATES[task.state],
+        "param": _param(task),
+        "resultJson": _result(view),
+        "failCode": fail_code,
+        "failMsg": fail_message,
+        "costTime": None if ended_at is None else round(ended_at - task.created_at),
+        "completeTime": None if ended_at is None else base.milliseconds(ended_at),
+        "createTime": base.milliseconds(task.created_at),
+        "updateTime": base.milliseconds(task.updated_at),
+        "progress": view.progress,
+        "creditsConsumed": _credits(view),
+    }
+
+
+def _lost_its_worker(task: Task) -> bool:
+    return task.state is TaskState.QUEUED and task.attempt > 0
+
+
+def _failed(task: Task) -> tuple[str, str]:
+    if task.state not in (TaskState.FAILED, TaskState.CANCELLED):
+        return "", ""
+    error = base.failure(task)
+    return base.word(TASK_ERRORS, error), str(error)
+
+
+def _credits(view: TaskView) -> int | float | None:
+    if not view.task.state.ended:
+        return None
+    if view.task.state is not TaskState.SUCCEEDED:
+        return 0
+    return base.in_units(view.task.cost, view.price, CREDITS_A_PICTURE)
+
+
+def _result(view: TaskView) -> str:
+    if view.task.state is not TaskState.SUCCEEDED:
+        return ""
+    return _json({"resultUrls": list(view.links)})
+
+
+def _param(task: Task) -> str:
+    """The body as it came; of a task that came in another dialect, the body that it would be."""
+    if task.dialect == NAME:
+        return _json(task.fields)
+    fields = {"prompt": task.request.prompt}
+    for ratio in ASPECT_RATIOS:
+        if RATIOS[ratio] == (task.request.width, task.request.height):
+            fields["aspect_ratio"] = ratio
+    return _json({"model": MODELS[0], "input": fields})
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # Fields that nobody checked may hold half a character, which no reply can carry.
+    return text.encode(errors="replace").decode()
+
+
+def refused(error: ZingError) -> Answer:
+    """The code in the body, and in the HTTP status where clients look for it there."""
+    code, message = base.word(ERRORS, error)
+    if isinstance(error, BadInput) and error.field == "taskId":
+        code = BAD_TASK_ID
+    message = message or base.said(error)
+    if isinstance(error, BadCallback):
+        message = f"callBackUrl: {message}"
+    body = {"code": code, "msg": message, "message": message, "data": None}
+    return Answer(code if code in STATUSES else 200, body, base.retry_after(error))
