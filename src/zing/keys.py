@@ -1,0 +1,157 @@
+"""API keys: `zk_live_` + public id + `_` + secret. Only an HMAC of the secret is kept.
+
+The secret has 256 random bits, so a fast hash is enough; the pepper it is keyed with lies in the
+data folder and not in the database.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, UnknownKey
+from zing.store.schema import api_key
+
+PREFIX = "zk_live_"
+NAME_MAX = 200
+_ID_LETTERS = string.digits + string.ascii_lowercase
+_SECRET_LETTERS = string.digits + string.ascii_letters
+_ID_LENGTH, _SECRET_LENGTH = 8, 43  # 43 of 62 letters: 256 bits
+_KEY = re.compile(rf"{PREFIX}([0-9a-z]{{{_ID_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH}}})")
+_NO_HASH = "0" * 64
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is known of a key; times are UTC seconds, None where it never was."""
+
+    id: str
+    name: str
+    account_id: str
+    created_at: float
+    expires_at: float | None
+    revoked_at: float | None
+    disabled_at: float | None
+
+    def state(self, now: float) -> str:
+        """active, expired, revoked or disabled."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "active" if self.disabled_at is None else "disabled"
+
+
+def mint(
+    connection: Connection, pepper: bytes, name: str, account_id: str, now: float
+) -> tuple[str, Key]:
+    """A new key for an account: its text, which is shown once and never kept, and what is."""
+    if not 1 <= len(name) <= NAME_MAX or not name.isprintable():
+        raise BadSetting(f"A key's name has 1 to {NAME_MAX} printable characters.")
+    key = Key(_pick(_ID_LETTERS, _ID_LENGTH), name, account_id, now, None, None, None)
+    secret = _pick(_SECRET_LETTERS, _SECRET_LENGTH)
+    connection.execute(
+        insert(api_key).values(
+            id=key.id,
+            hash=_hash(pepper, key.id, secret),
+            name=name,
+            account_id=account_id,
+            created_at=now,
+        )
+    )
+    return f"{PREFIX}{key.id}_{secret}", key
+
+
+def authenticate(connection: Connection, pepper: bytes, text: str, now: float) -> Key:
+    """The key that a text is; raises BadKey, KeyEnded or KeyDisabled.
+
+    Whatever is wrong, one hash is computed and one comparison made, in the same time.
+    """
+    match = _KEY.fullmatch(text)
+    key_id, secret = match.groups() if match else ("", text)
+    row = connection.execute(select(api_key).where(api_key.c.id == key_id)).one_or_none()
+    kept = row.hash if row else _NO_HASH
+    same = hmac.compare_digest(_hash(pepper, key_id, secret), kept)
+    if row is None or not same:
+        raise BadKey
+    key = _key(row)
+    state = key.state(now)
+    if state in ("revoked", "expired"):
+        raise KeyEnded
+    if state == "disabled":
+        raise KeyDisabled
+    return key
+
+
+def find(connection: Connection, text: str) -> Key:
+    """The key that a person means by its id, its name or the key itself; raises UnknownKey.
+
+    Of several of one name the one that is not revoked, as after a rotation.
+    """
+    match = _KEY.fullmatch(text)
+    wanted = match[1] if match else text
+    if not wanted.isprintable():  # a key's name is, and a database may choke on what is not
+        raise UnknownKey(f"There is no key {wanted[:40]!r}; `zing keys list` names them.")
+    by_id = select(api_key).where(api_key.c.id == wanted)
+    by_name = select(api_key).where(api_key.c.name == wanted)
+    by_live_name = by_name.where(api_key.c.revoked_at.is_(None))
+    for query in (by_id, by_live_name, by_name):
+        rows = connection.execute(query.limit(2)).all()
+        if len(rows) > 1:
+            raise UnknownKey(f"More than one key is named {wanted[:40]!r}; name it by its id.")
+        if rows:
+            return _key(rows[0])
+    raise UnknownKey(f"There is no key {wanted[:40]!r}; `zing keys list` names them.")
+
+
+def list_keys(connection: Connection) -> list[Key]:
+    """Every key, oldest first."""
+    rows = connection.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.id))
+    return [_key(row) for row in rows]
+
+
+def revoke(connection: Connection, key_id: str, now: float) -> None:
+    """End a key for good."""
+    ended = update(api_key).where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None))
+    connection.execute(ended.values(revoked_at=now))
+
+
+def disable(connection: Connection, key_id: str, now: float) -> None:
+    """Stop a key until it is enabled again."""
+    connection.execute(update(api_key).where(api_key.c.id == key_id).values(disabled_at=now))
+
+
+def enable(connection: Connection, key_id: str, _now: float) -> None:
+    """Let a disabled key work again."""
+    connection.execute(update(api_key).where(api_key.c.id == key_id).values(disabled_at=None))
+
+
+def rotate(connection: Connection, pepper: bytes, old: Key, now: float) -> tuple[str, Key]:
+    """A new key of the same name and account; the old one ends at once."""
+    revoke(connection, old.id, now)
+    return mint(connection, pepper, old.name, old.account_id, now)
+
+
+def _key(row: Row[tuple[object, ...]]) -> Key:
+    return Key(
+        id=row.id,
+        name=row.name,
+        account_id=row.account_id,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        disabled_at=row.disabled_at,
+    )
+
+
+def _hash(pepper: bytes, key_id: str, secret: str) -> str:
+    message = f"{key_id}:{secret}".encode(errors="surrogatepass")
+    return hmac.new(pepper, message, hashlib.sha256).hexdigest()
+
+
+def _pick(letters: str, count: int) -> str:
+    return "".join(secrets.choice(letters) for _ in range(count))

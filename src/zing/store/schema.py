@@ -1,0 +1,168 @@
+"""The tables. Times are UTC seconds, money is integer micro-credits, JSON is text of our own.
+
+JSON is kept as text: PostgreSQL's own JSON refuses characters that prompts may hold, and SQLite
+has no such type. Changing a table means a new file in migrations/versions.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+# SQLite counts rows itself only in a column of type INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+# One row: the name that this database's pictures are kept under.
+installation = Table("installation", metadata, Column("id", String(40), primary_key=True))
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("available", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    CheckConstraint("available >= 0", name="available_not_negative"),
+    CheckConstraint("held >= 0", name="held_not_negative"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("account_id", String(40), ForeignKey("account.id"), nullable=False),
+    # No foreign key: an entry stays when its task is purged.
+    Column("task_id", String(40)),
+    Column("kind", String(12), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("task_id", "kind", name="once_a_task"),
+    Index("ledger_by_account", "account_id", "id"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("account_id", String(40), ForeignKey("account.id"), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Column("disabled_at", Double),
+    Index("api_key_by_account", "account_id"),
+)
+
+lane = Table(
+    "lane",
+    metadata,
+    Column("account_id", String(40), ForeignKey("account.id"), primary_key=True),
+    Column("queued", Integer, nullable=False),
+    Column("running", Integer, nullable=False),
+    Column("max_running", Integer),
+    Column("weight", Integer, nullable=False),
+    Column("vtime", Double, nullable=False),
+    CheckConstraint("queued >= 0", name="queued_not_negative"),
+    CheckConstraint("running >= 0", name="running_not_negative"),
+    Index(
+        "lane_waiting",
+        "vtime",
+        "account_id",
+        sqlite_where=text("queued > 0"),
+        postgresql_where=text("queued > 0"),
+    ),
+    Index("lane_by_vtime", "vtime"),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("capacity", Integer, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("draining", Boolean, nullable=False),
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("public_id", String(128), nullable=False, unique=True),
+    Column("account_id", String(40), ForeignKey("account.id"), nullable=False),
+    Column("key_id", String(12), nullable=False),
+    Column("dialect", String(20), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("compat", Text, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker_id", String(80)),
+    Column("claim_token", String(32)),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("callback_url", Text),
+    Column("fields", Text, nullable=False),
+    Column("suffix", String(8), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("error", String(40), nullable=False),
+    Column("error_message", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Index("task_to_claim", "account_id", "state", "priority", "id"),
+    Index("task_by_worker", "worker_id", "state"),
+    Index("task_by_compat", "compat", "state", "ended_at"),
+    Index("task_by_state", "state", "ended_at"),
+)
+
+file = Table(
+    "file",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("task_id", String(40), nullable=False),
+    Column("blob_key", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("suffix", String(8), nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("deleted_at", Double),
+    Index("file_by_task", "task_id"),
+    Index("file_to_sweep", "deleted_at", "expires_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("task_id", String(40), nullable=False, unique=True),
+    Column("url", Text, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("outbox_due", "state", "next_at"),
+)

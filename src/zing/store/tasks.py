@@ -1,0 +1,168 @@
+"""Reading tasks: rows to nouns, look-ups, lists, and what was measured of those that ended."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, select
+
+from zing.errors import UnknownTask
+from zing.store import files
+from zing.store.files import File
+from zing.store.schema import lane, outbox, task, worker
+from zing.task import ImageRequest, Task, TaskState
+
+MEASURED = 20  # so many of the last pictures of a kind are the measure for the next
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a task reads, all of one moment.
+
+    step, steps   how far its worker is; 0, 0 where it has not said
+    waiting       tasks in front of it or beside it in the queue, itself not counted
+    workers       live workers
+    mean_s        seconds that pictures of its kind took lately; None where none was drawn
+    """
+
+    task: Task
+    file: File | None
+    step: int
+    steps: int
+    waiting: int
+    workers: int
+    mean_s: float | None
+
+
+def compat(model: str, request: ImageRequest) -> str:
+    """The class of tasks that can be drawn in one batch."""
+    return f"{model} {request.width}x{request.height} {request.steps}"
+
+
+def dump_request(request: ImageRequest) -> str:
+    """A request as it is kept."""
+    return json.dumps(asdict(request))
+
+
+def to_task(row: Row[Any]) -> Task:
+    """The task in a row of its table."""
+    return Task(
+        id=row.id,
+        public_id=row.public_id,
+        account_id=row.account_id,
+        dialect=row.dialect,
+        state=TaskState(row.state),
+        request=ImageRequest(**json.loads(row.request)),
+        fields=json.loads(row.fields),
+        seed=row.seed,
+        cost=row.cost,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        attempt=row.attempt,
+        cancel_requested=row.cancel_requested,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        error=row.error,
+        error_message=row.error_message,
+        result=json.loads(row.result),
+    )
+
+
+def find(connection: Connection, public_id: str, account_id: str | None) -> Task:
+    """The task of this id; raises UnknownTask, also for a task of another account than the one
+    named. An operator names none.
+    """
+    query = select(task).where(task.c.public_id == public_id)
+    row = connection.execute(query).one_or_none()
+    if row is None or account_id not in (None, row.account_id):
+        raise UnknownTask
+    return to_task(row)
+
+
+def look(connection: Connection, public_id: str, account_id: str | None, now: float) -> Look:
+    """Everything that showing a task needs; raises UnknownTask."""
+    found = find(connection, public_id, account_id)
+    if found.state.ended:
+        return Look(found, files.find(connection, found.id), 0, 0, 0, 0, None)
+    step, steps = _progress(connection, found)
+    waiting, workers = queue_state(connection, now)
+    return Look(
+        task=found,
+        file=None,
+        step=step,
+        steps=steps,
+        waiting=max(0, waiting - 1),
+        workers=workers,
+        mean_s=_mean(connection, found.id),
+    )
+
+
+def queue_state(connection: Connection, now: float) -> tuple[int, int]:
+    """How many tasks are queued or running, and how many workers are ready for them."""
+    open_tasks = select(func.coalesce(func.sum(lane.c.queued + lane.c.running), 0))
+    ready = select(func.count()).where(worker.c.lease_until > now, worker.c.state == "ready")
+    return int(connection.scalar(open_tasks) or 0), int(connection.scalar(ready) or 0)
+
+
+def any_queued(connection: Connection) -> bool:
+    """Whether a claim may find something; it is not told for sure, and costs no lock."""
+    return connection.scalar(select(lane.c.account_id).where(lane.c.queued > 0)) is not None
+
+
+def list_tasks(
+    connection: Connection, state: TaskState | None, account_id: str | None, limit: int
+) -> list[Task]:
+    """The newest tasks first."""
+    query = select(task).order_by(task.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(task.c.state == state)
+    if account_id is not None:
+        query = query.where(task.c.account_id == account_id)
+    return [to_task(row) for row in connection.execute(query)]
+
+
+def purge(connection: Connection, before: float, limit: int = 500) -> tuple[int, list[File]]:
+    """Forget tasks that ended before a time, with their files; the ledger's entries stay.
+
+    How many went, and the files whose bytes may go once this is durable.
+    """
+    old = select(task.c.id).where(task.c.ended_at < before).order_by(task.c.ended_at).limit(limit)
+    ids = list(connection.scalars(old))
+    gone = files.remove(connection, ids)
+    connection.execute(delete(outbox).where(outbox.c.task_id.in_(ids)))
+    connection.execute(delete(task).where(task.c.id.in_(ids)))
+    return len(ids), gone
+
+
+def _progress(connection: Connection, found: Task) -> tuple[int, int]:
+    query = (
+        select(worker.c.progress)
+        .join(task, task.c.worker_id == worker.c.id)
+        .where(task.c.id == found.id, task.c.state == TaskState.RUNNING)
+    )
+    said = json.loads(connection.scalar(query) or "{}").get(found.id)
+    return (said[0], said[1]) if said else (0, 0)
+
+
+def _mean(connection: Connection, task_id: str) -> float | None:
+    """Mean seconds of the last pictures of this task's kind, else of any kind."""
+    kind = select(task.c.compat).where(task.c.id == task_id).scalar_subquery()
+    for condition in (task.c.compat == kind, task.c.compat != ""):
+        last = (
+            select((task.c.ended_at - task.c.started_at).label("seconds"))
+            .where(condition, task.c.state == TaskState.SUCCEEDED)
+            .order_by(task.c.ended_at.desc())
+            .limit(MEASURED)
+            .subquery()
+        )
+        mean = connection.scalar(select(func.avg(last.c.seconds)))
+        if mean is not None:
+            return float(mean)
+    return _pace(connection)
+
+
+def _pace(connection: Connection) -> float | None:
+    """Seconds that a worker's first picture took, drawn at its start."""
+    said = connection.scalar(select(worker.c.progress).where(worker.c.state == "ready").limit(1))
+    pace: float | None = json.loads(said or "{}").get("pace")
+    return pace
