@@ -1,0 +1,83 @@
+"""What must happen even if nobody asks: dead workers' tasks, pictures whose time is over."""
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from zing import queue
+from zing.blobs import Blobs
+from zing.errors import ZingError
+from zing.store import Store, files
+
+TICK_S = 0.5
+SWEEP_EVERY_S = 30.0
+ORPHANS_EVERY_S = 3600.0
+# A picture is written before its row; one without a row after this long never gets one.
+ORPHAN_AGE_S = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Housekeeper:
+    """Reaps, sweeps and forgets; any number of them may run on one database."""
+
+    def __init__(self, store: Store, blobs: Blobs, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._clock = clock
+        self._sweep_at = self._orphans_at = 0.0
+
+    def run(self, stop: threading.Event, wake: Callable[[], None]) -> None:
+        """Work until `stop` is set; `wake` is called where tasks are queued again."""
+        while not stop.wait(TICK_S):
+            try:
+                if self.tick():
+                    wake()
+            except ZingError as error:
+                log.warning("housekeeping waits: %s", error)
+            except Exception:  # one bad day must not end it
+                log.exception("housekeeping failed")
+
+    def tick(self) -> bool:
+        """Do what is due; true where a worker was reaped."""
+        now = self._clock()
+        reaped = self.reap()
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_EVERY_S
+            self.sweep()
+        if now >= self._orphans_at:
+            self._orphans_at = now + ORPHANS_EVERY_S
+            self.remove_orphans()
+        return reaped
+
+    def reap(self, dead: str = "") -> bool:
+        """Queue again what workers held whose lease is over, or of the one known to be dead."""
+        now = self._clock()
+        workers = self._store.write(lambda tx: queue.reap(tx, now, dead))
+        for worker in workers:
+            log.warning("worker %s is gone; its tasks are queued again", worker)
+        return bool(workers)
+
+    def sweep(self) -> int:
+        """Delete the pictures whose time is over; how many."""
+        count = 0
+        while True:
+            now = self._clock()
+            gone = self._store.write(partial(files.sweep, now=now))
+            if not gone:
+                return count
+            self._blobs.delete(file.blob_key for file in gone)
+            count += len(gone)
+
+    def remove_orphans(self) -> int:
+        """Delete old bytes that no row points to, left where a worker died; how many."""
+        count = 0
+        old = self._clock() - ORPHAN_AGE_S
+        self._blobs.remove_cut(old)
+        for written in self._blobs.written_before(old):
+            known = self._store.read(partial(files.known, blob_keys=written))
+            orphans = [key for key in written if key not in known]
+            self._blobs.delete(orphans)
+            count += len(orphans)
+        return count

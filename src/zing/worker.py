@@ -1,0 +1,351 @@
+"""A worker: claims tasks, draws them with one engine, keeps the pictures and settles.
+
+Threads: the caller's draws; one keeps the lease and reads who wants to cancel; one encodes, keeps
+and settles, so that the engine draws the next picture meanwhile.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol
+
+from zing import config, pictures, queue
+from zing.blobs import Blobs
+from zing.config import LEASE, LINK_TTL, TASK_TIMEOUT
+from zing.engine.base import Engine, Order
+from zing.errors import (
+    BadPicture,
+    Cancelled,
+    EngineFailed,
+    Failed,
+    TimedOut,
+    Unavailable,
+    ZingError,
+)
+from zing.queue import Claim, Outcome
+from zing.store import Store, tasks
+from zing.store.files import File
+from zing.task import STEPS_DEFAULT, Picture, Progress, TaskState
+
+BEAT_S = 0.1  # how often a running worker tells its progress and looks for cancels
+POLL_MIN_S, POLL_MAX_S = 0.02, 0.25
+HUNG_AFTER_S = 30.0  # beyond a task's time, which is looked at after every step
+HUNG = 70  # exit status
+UNSETTLED_MAX = 2  # pictures that may wait to be kept while the next is drawn
+WARM_UP = Order("a red circle", 1024, 1024, seed=1, steps=STEPS_DEFAULT)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Seconds of a worker's life."""
+
+    lease_s: float
+    task_timeout_s: float
+    link_ttl_s: float
+
+    @classmethod
+    def read(cls) -> "Rules":
+        """The rules that the settings name."""
+        return cls(*map(config.seconds, (LEASE, TASK_TIMEOUT, LINK_TTL)))
+
+
+class LeaseLost(Exception):
+    """The lease was over and the task is another worker's now."""
+
+
+class Orders(Protocol):
+    """How a worker is told what to do from outside."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, shorter where there may be something to do."""
+
+    @property
+    def drain(self) -> bool:
+        """Whether to end when what runs is done."""
+
+    @property
+    def stop(self) -> bool:
+        """Whether to end now and give back what runs."""
+
+
+class Lease:
+    """A worker's row, kept alive by a thread: progress goes out, cancels come in."""
+
+    def __init__(
+        self, store: Store, worker_id: str, rules: Rules, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self.worker_id = worker_id
+        self._rules = rules
+        self.clock = clock
+        self._lock = threading.Lock()
+        self._progress: dict[str, Any] = {}
+        self._cancels: set[str] = set()
+        self._lost: set[str] = set()
+        self._held: dict[str, tuple[Claim, float]] = {}
+        self._state = "loading"
+        self._ended = threading.Event()
+        self._renew_at = 0.0
+        self._told: tuple[str, dict[str, Any]] = ("", {})
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Make the worker known and keep it so."""
+        self._register()
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop, and take the row away: nothing is held any more."""
+        self._ended.set()
+        self._thread.join()
+        self._store.write(partial(queue.reap, now=self.clock(), dead=self.worker_id))
+
+    def say(self, state: str, **facts: Any) -> None:
+        """Tell the worker's state with the next beat."""
+        with self._lock:
+            self._state = state
+            self._progress.update(facts)
+
+    def hold(self, claims: list[Claim]) -> None:
+        """These claims are ours."""
+        with self._lock:
+            since = time.monotonic()
+            self._held.update({held.token: (held, since) for held in claims})
+
+    def drop(self, held: Claim) -> None:
+        """This claim is settled or given back."""
+        with self._lock:
+            self._held.pop(held.token, None)
+            self._progress.pop(held.task.id, None)
+            self._lost.discard(held.token)
+            self._cancels.discard(held.token)
+
+    def step(self, held: Claim, progress: Progress) -> None:
+        """Note a step; raises Cancelled or LeaseLost where the task is not to go on."""
+        with self._lock:
+            self._progress[held.task.id] = [progress.step, progress.steps]
+            if held.token in self._lost:
+                raise LeaseLost
+            if held.token in self._cancels:
+                raise Cancelled
+
+    def _run(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            try:
+                self._beat()
+            except ZingError as error:
+                log.warning("the lease waits: %s", error)
+            except Exception:  # without a lease the worker must not go on for ever
+                log.exception("the lease cannot be kept")
+                os._exit(1)
+
+    def _beat(self) -> None:
+        with self._lock:
+            said, holding = (self._state, dict(self._progress)), bool(self._held)
+        if said != self._told or time.monotonic() >= self._renew_at:
+            self._renew(*said)
+            self._told = said
+        if holding:
+            self._end_hung()
+            asked = self._store.read(partial(queue.cancels, worker_id=self.worker_id))
+            with self._lock:
+                self._cancels |= asked
+
+    def _end_hung(self) -> None:
+        """A step that never ends cannot be interrupted: its task fails and the process ends."""
+        latest = time.monotonic() - self._rules.task_timeout_s - HUNG_AFTER_S
+        with self._lock:
+            hung = [held for held, since in self._held.values() if since < latest]
+        for held in hung:
+            log.error("task %s hangs; the worker ends", held.task.id)
+            timed_out = queue.failure(TimedOut())
+            self._store.write(partial(queue.settle, held=held, outcome=timed_out, now=self.clock()))
+        if hung:
+            os._exit(HUNG)
+
+    def _renew(self, state: str, progress: dict[str, Any]) -> None:
+        self._renew_at = time.monotonic() + self._rules.lease_s / 3
+        until = self.clock() + self._rules.lease_s
+        kept = self._store.write(lambda tx: queue.beat(tx, self.worker_id, state, progress, until))
+        if not kept:
+            log.warning("the lease was lost; starting a new one")
+            with self._lock:
+                self._lost |= self._held.keys()
+            self._register()
+
+    def _register(self) -> None:
+        now, host = self.clock(), socket.gethostname()
+        row = partial(queue.register, worker_id=self.worker_id, host=host)
+        self._store.write(partial(row, now=now, lease_s=self._rules.lease_s))
+
+
+class Worker:
+    """One engine and the loop that feeds it."""
+
+    def __init__(self, store: Store, blobs: Blobs, lease: Lease, rules: Rules, model: str) -> None:
+        self._store = store
+        self._model = model
+        self._blobs = blobs
+        self._lease = lease
+        self._rules = rules
+        self._clock = lease.clock
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keeper")
+        self._room = threading.Semaphore(UNSETTLED_MAX)
+        self._broken: BaseException | None = None
+
+    def run(self, engine: Engine, orders: Orders) -> None:
+        """Draw until told to drain or to stop; raises what broke the worker itself."""
+        self._warm_up(engine, orders)
+        self._lease.say("ready")
+        for held in self._claims(orders):
+            self._serve(engine, held, orders)
+        self._lease.say("draining")
+        self._keeper.shutdown()
+        if self._broken is not None:
+            raise self._broken
+
+    def _warm_up(self, engine: Engine, orders: Orders) -> None:
+        """The first picture pays for what later ones do not, so nobody waits for it."""
+        for _ in range(2):
+            started = time.monotonic()
+            for _ in engine.generate(WARM_UP):
+                if orders.drain or orders.stop:
+                    return
+            self._lease.say("loading", pace=round(time.monotonic() - started, 3))
+
+    def _claims(self, orders: Orders) -> Iterator[Claim]:
+        """The next task, whenever there is one; waits are short after work and longer when idle."""
+        pause_s = POLL_MIN_S
+        while not (orders.drain or orders.stop or self._broken):
+            claims = self._claim()
+            yield from claims
+            pause_s = POLL_MIN_S if claims else min(POLL_MAX_S, 2 * pause_s)
+            if not claims:
+                orders.wait(pause_s)
+
+    def _claim(self) -> list[Claim]:
+        """At most one claim: the lease holds it from the moment it is durable."""
+        now, worker_id = self._clock(), self._lease.worker_id
+        try:
+            if not self._store.read(tasks.any_queued):
+                return []
+            claims = self._store.write(lambda tx: queue.claim(tx, worker_id, self._model, 1, now))
+        except Unavailable as error:
+            log.warning("nothing can be claimed: %s", error)
+            return []
+        self._lease.hold(claims)
+        return claims
+
+    def _serve(self, engine: Engine, held: Claim, orders: Orders) -> None:
+        self._room.acquire()
+        try:
+            picture = self._draw(engine, held, orders)
+        except Failed as error:
+            self._hand_over(partial(self._settle, held, queue.failure(error)))
+        except LeaseLost:
+            self._hand_over(partial(self._lease.drop, held))
+        except Stopped:
+            self._hand_over(partial(self._give_back, held))
+        except Exception as error:  # whatever an engine does, the task must end
+            log.exception("the engine failed on task %s", held.task.id)
+            self._hand_over(partial(self._settle, held, queue.failure(EngineFailed())))
+            self._broken = error
+        else:
+            self._hand_over(partial(self._keep, held, picture, self._clock()))
+
+    def _draw(self, engine: Engine, held: Claim, orders: Orders) -> Picture:
+        """The picture; raises Failed, LeaseLost or Stopped between two steps."""
+        request = held.task.request
+        order = Order(request.prompt, request.width, request.height, held.task.seed, request.steps)
+        deadline = time.monotonic() + self._rules.task_timeout_s
+        self._lease.step(held, Progress(0, request.steps))
+        for event in engine.generate(order):
+            if isinstance(event, Picture):
+                return _checked(event, order)
+            self._lease.step(held, event)
+            if time.monotonic() > deadline:
+                raise TimedOut
+            if orders.stop:
+                raise Stopped
+        raise BadPicture
+
+    def _hand_over(self, work: Callable[[], object]) -> None:
+        def done() -> None:
+            try:
+                work()
+            except Exception as error:  # the drawing thread ends with it
+                log.exception("a task could not be settled")
+                self._broken = error
+            finally:
+                self._room.release()
+
+        self._keeper.submit(done)
+
+    def _keep(self, held: Claim, picture: Picture, drawn_at: float) -> None:
+        """Encode, keep the bytes, then settle.
+
+        Bytes whose claim turned out to be void are left to the housekeeper, which knows for sure.
+        """
+        file_id = f"f{secrets.token_hex(12)}"
+        data = pictures.encode(picture.pixels, held.suffix)
+        key = f"{datetime.fromtimestamp(drawn_at, UTC):%Y-%m-%d}/{file_id}{held.suffix}"
+        try:
+            self._blobs.put(key, data)
+        except OSError as error:
+            log.error("%s cannot be kept: %s", key, error)
+            failed = EngineFailed("The picture could not be kept; nothing was charged.")
+            self._settle(held, queue.failure(failed))
+            return
+        file = File(
+            id=file_id,
+            blob_key=key,
+            sha256=pictures.sha256_bytes(data),
+            bytes=len(data),
+            suffix=held.suffix,
+            expires_at=drawn_at,
+        )
+        result = {
+            "sha256": pictures.sha256(picture.pixels),
+            "rendered": list(picture.rendered),
+            "prompt_tokens": picture.prompt_tokens,
+            "prompt_tokens_used": picture.prompt_tokens_used,
+            "drawn_at": drawn_at,
+        }
+        self._settle(held, Outcome(TaskState.SUCCEEDED, result=result, file=file))
+
+    def _settle(self, held: Claim, outcome: Outcome) -> bool:
+        """End the task; its picture is kept for the link's time from this moment on."""
+        now = self._clock()
+        if outcome.file is not None:
+            file = replace(outcome.file, expires_at=now + self._rules.link_ttl_s)
+            outcome = replace(outcome, file=file)
+        settled = self._store.write(lambda tx: queue.settle(tx, held, outcome, now))
+        self._lease.drop(held)
+        if not settled:
+            log.warning("task %s came too late and changes nothing", held.task.id)
+        return settled
+
+    def _give_back(self, held: Claim) -> None:
+        self._store.write(lambda tx: queue.give_back(tx, held, self._clock()))
+        self._lease.drop(held)
+
+
+class Stopped(Exception):
+    """The worker was told to end now."""
+
+
+def _checked(picture: Picture, order: Order) -> Picture:
+    """The picture, if it is one of the size that was asked for: engines are not trusted."""
+    if picture.pixels.shape != (order.height, order.width, 3) or picture.pixels.dtype != "uint8":
+        raise BadPicture
+    return picture
