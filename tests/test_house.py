@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "src" / "zing").rglob("*.py"))
 LOCKS = [ROOT / "requirements" / "run.txt", ROOT / "requirements" / "dev.txt"]
-HEAVY = {"torch", "rich", "fastapi", "numpy", "PIL", "tokenizers", "safetensors"}
+HEAVY = set("torch rich starlette uvicorn sqlalchemy obstore numpy PIL tokenizers".split())
 
 HELP = """
 import sys
@@ -49,7 +49,7 @@ def pins(lock: Path) -> dict[str, str]:
 
 
 def library(requirement: str) -> str:
-    return re.split(r"[=<>~!]", requirement)[0].strip()
+    return re.split(r"[=<>~!\[]", requirement)[0].strip()
 
 
 def run_time_libraries() -> list[str]:

@@ -1,0 +1,275 @@
+"""`zing serve`: the service, a worker process and the housekeeper of one machine, wired."""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from sqlalchemy import Connection
+from starlette.applications import Starlette
+
+from zing import app, config, keys, ledger, models
+from zing.blobs import Blobs, Links
+from zing.config import DRAIN, PUBLIC_URL
+from zing.data import Data, replace
+from zing.errors import BadSetting
+from zing.housekeeper import Housekeeper
+from zing.service import Served, Service, Terms
+from zing.store import Store
+from zing.supervisor import REFUSED, Supervisor
+from zing.task import MICRO
+
+FIRST_CREDITS = 1000 * MICRO
+READY_LOOK_S = 0.05
+HANG_UP_S = 6  # for requests that are being answered; the longest waits for a cancel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `zing serve` was asked for."""
+
+    data: Path
+    database: str
+    host: str
+    port: int
+    model: str
+    device: str
+    threads: str
+    worker: bool
+    tls_cert: str
+    tls_key: str
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server that ends with a status instead of by the signal it got."""
+
+    def __init__(self, settings: uvicorn.Config, parts: "Parts") -> None:
+        super().__init__(settings)
+        self._parts = parts
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The first signal drains, the second gives back what runs and ends."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note the wish to end."""
+        if self.should_exit:
+            self._parts.hurry()
+        self.should_exit = True
+        self._parts.drain()
+
+
+@dataclass
+class Parts:
+    """The running parts beside the HTTP server."""
+
+    service: Service
+    supervisor: Supervisor | None
+    drain_s: float
+    stop: threading.Event
+    keeper: threading.Thread
+    refused: bool = False
+
+    def drain(self) -> None:
+        """Nothing new is drawn."""
+        if self.supervisor is not None:
+            self.supervisor.drain()
+
+    def hurry(self) -> None:
+        """The worker gives back what it draws."""
+        if self.supervisor is not None:
+            self.supervisor.hurry()
+
+    def end(self) -> None:
+        """The worker and the housekeeper have ended when this returns."""
+        if self.supervisor is not None:
+            self.supervisor.stop(self.drain_s)
+        self.stop.set()
+        if self.keeper.ident is not None:
+            self.keeper.join()
+
+
+def serve(options: Options, tell: Callable[[dict[str, str]], None]) -> int:
+    """Serve until a signal; the exit status.
+
+    `tell` is called with the first key once it is made, and with the address once it is ready.
+    """
+    logging.basicConfig(level=logging.INFO, format="zing: %(message)s")
+    for other in ("alembic", "uvicorn"):
+        logging.getLogger(other).setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # tells what callers sent
+    data = Data(options.data)
+    data.make()
+    listener = _listen(options.host, options.port)
+    address = _address(options, listener)
+    store = Store.of(options.database, data)
+    parts = _wire(options, data, store, address)
+    first = make_first_key(parts.service, data)
+    if first:
+        tell({"key": first, "key_file": str(data.first_key)})
+    facts = {"ready": address} | (
+        {"key_file": str(data.first_key)} if data.first_key.exists() else {}
+    )
+    server = Server(_settings(options, parts, lambda: tell(facts)), parts)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        parts.end()
+        store.close()
+    return REFUSED if parts.refused else 0
+
+
+def make_first_key(service: Service, data: Data) -> str:
+    """Where there is no key yet: a new one, funded and kept in the data folder; else empty."""
+
+    def make(tx: Connection) -> str:
+        if keys.list_keys(tx):
+            return ""
+        now = service.clock()
+        account_id = ledger.open_account(tx, now)
+        ledger.grant(tx, account_id, FIRST_CREDITS, now, "the first key")
+        text, _ = keys.mint(tx, service.pepper, "first", account_id, now)
+        replace(data.first_key, text + "\n")  # before it counts, or a crash could lose it
+        return text
+
+    return service.store.write(make)
+
+
+def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
+    secret = data.secret()
+    blobs = Blobs(data.pictures / store.id)
+    housekeeper = Housekeeper(store, blobs, time.time)
+    supervisor = None
+    if options.worker:
+        supervisor = Supervisor(_work(options), housekeeper.reap)
+    model = models.find(options.model, options.data)
+    service = Service(
+        store=store,
+        blobs=blobs,
+        links=Links(secret, config.read(PUBLIC_URL) or address),
+        pepper=secret,
+        terms=Terms.read(),
+        served=Served(model.name, not models.draws_people(model), options.worker),
+        clock=time.time,
+        wake=supervisor.wake if supervisor else _nobody,
+    )
+    _warn_of_links(service.links.origin)
+    stop = threading.Event()
+    keeper = threading.Thread(
+        target=housekeeper.run, args=(stop, service.wake), name="housekeeper", daemon=True
+    )
+    return Parts(service, supervisor, config.seconds(DRAIN), stop, keeper)
+
+
+def _work(options: Options) -> list[str]:
+    """The command of the worker process."""
+    command = [sys.executable, "-m", "zing", "work", "--supervised"]
+    named = {
+        "--data": str(options.data),
+        "--database": options.database,
+        "--model": options.model,
+        "--device": options.device,
+        "--threads": options.threads,
+    }
+    return command + [word for name, value in named.items() if value for word in (name, value)]
+
+
+def _lifespan(parts: Parts, ready: Callable[[], None]) -> app.Lifespan:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        parts.keeper.start()
+        if parts.supervisor is not None:
+            parts.supervisor.start()
+        watch = asyncio.create_task(_watch(parts, ready))
+        yield
+        watch.cancel()
+
+    return lifespan
+
+
+async def _watch(parts: Parts, ready: Callable[[], None]) -> None:
+    """Tell when the service is ready; end it where its worker can never be.
+
+    Without a worker of its own it is ready when it answers.
+    """
+    while parts.supervisor is not None:
+        if parts.supervisor.refused:
+            parts.refused = True
+            signal.raise_signal(signal.SIGTERM)
+            return
+        facts = await asyncio.to_thread(parts.service.ready)
+        if facts["ready"]:
+            break
+        await asyncio.sleep(READY_LOOK_S)
+    ready()
+
+
+def _settings(options: Options, parts: Parts, ready: Callable[[], None]) -> uvicorn.Config:
+    if bool(options.tls_cert) != bool(options.tls_key):
+        raise BadSetting("--tls-cert and --tls-key go together.")
+    if options.tls_cert:
+        _check_certificate(options.tls_cert, options.tls_key)
+    return uvicorn.Config(
+        app.build(parts.service, _lifespan(parts, ready)),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=HANG_UP_S,
+        ssl_certfile=options.tls_cert or None,
+        ssl_keyfile=options.tls_key or None,
+    )
+
+
+def _check_certificate(certificate: str, key: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise BadSetting(f"The certificate {certificate} cannot be used: {error}.") from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, address = found[0][0], found[0][4]
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise BadSetting(
+            f"{host} port {port} cannot be listened on: {error.strerror}; choose another --port."
+        ) from None
+    listener.set_inheritable(False)
+    # asyncio leaves it to us, and without it a reply on a kept connection waits 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _address(options: Options, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"{'https' if options.tls_cert else 'http'}://{host}:{port}"
+
+
+def _warn_of_links(origin: str) -> None:
+    """Some clients take https links only, and nobody else reaches this machine's own address."""
+    local = any(f"//{host}" in origin for host in ("127.", "localhost", "[::1]"))
+    if not origin.startswith("https://") and not local:
+        log.warning("picture links start with %s; set ZING_PUBLIC_URL to an https address", origin)
+
+
+def _nobody() -> None:
+    """There is no worker of ours to wake."""

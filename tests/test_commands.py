@@ -1,0 +1,196 @@
+"""`zing keys`, `credits` and `tasks` on a data folder, without a server beside them."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from zing import cli, keys
+from zing.cli.opened import opened
+from zing.dialects import evolink
+from zing.errors import BadSetting, NotCancellable, UnknownAccount, UnknownKey, UnknownTask
+from zing.task import ImageRequest
+
+Zing = Callable[..., Any]
+
+
+@pytest.fixture
+def zing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Zing:
+    """Runs a command in this process; what it printed as JSON."""
+
+    def run(*arguments: str) -> Any:
+        command = [*arguments, "--data", str(tmp_path / "data"), "--json"]
+        cli.app(command, standalone_mode=False, prog_name="zing")
+        lines = capsys.readouterr().out.splitlines()
+        return [json.loads(line) for line in lines] if len(lines) > 1 else json.loads(lines[0])
+
+    return run
+
+
+@pytest.fixture
+def task_id(zing: Zing, tmp_path: Path) -> str:
+    """A task that is queued, of the account of the key `shop`."""
+    made = zing("keys", "create", "shop", "--credits", "1")
+    with opened(str(tmp_path / "data"), "") as service:
+        key = service.authenticate(made["key"])
+        view = service.submit(key, evolink, ImageRequest("a red circle", 512, 512), {"a": 1})
+    return view.task.public_id
+
+
+def test_a_key_opens_an_account_with_credits(zing: Zing) -> None:
+    made = zing("keys", "create", "shop", "--credits", "2.5")
+    assert set(made) == {"key", "id", "account"}
+    assert made["key"].startswith(f"{keys.PREFIX}{made['id']}_")
+    assert zing("credits", "show", "shop") == {
+        "account": made["account"],
+        "available": 2.5,
+        "held": 0,
+        "used": 0,
+    }
+
+
+def test_a_key_without_credits_has_none(zing: Zing) -> None:
+    made = zing("keys", "create", "empty")
+    assert zing("credits", "show", made["id"])["available"] == 0
+
+
+def test_a_second_key_of_an_account_shares_its_credits(zing: Zing) -> None:
+    first = zing("keys", "create", "one", "--credits", "1")
+    second = zing("keys", "create", "two", "--account", first["account"])
+    assert second["account"] == first["account"]
+    zing("credits", "grant", "two", "0.5", "--reason", "a present")
+    assert zing("credits", "show", first["key"])["available"] == 1.5
+    kinds = [(each["kind"], each["credits"], each["reason"]) for each in ledger(zing, "one")]
+    assert kinds == [("grant", 1, "with the key one"), ("grant", 0.5, "a present")]
+
+
+def ledger(zing: Zing, key: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = zing("credits", "ledger", key)
+    return found
+
+
+def test_keys_are_listed_with_their_state_and_without_their_secret(zing: Zing) -> None:
+    made = {name: zing("keys", "create", name) for name in ("a", "b", "c")}
+    assert zing("keys", "disable", "a")["state"] == "disabled"
+    assert zing("keys", "revoke", made["b"]["id"])["state"] == "revoked"
+    listed = zing("keys", "list")
+    assert {each["name"]: each["state"] for each in listed} == {
+        "a": "disabled",
+        "b": "revoked",
+        "c": "active",
+    }
+    assert not [one for one in made.values() if one["key"].rpartition("_")[2] in str(listed)]
+    assert zing("keys", "enable", "a")["state"] == "active"
+
+
+def test_rotating_ends_the_old_key_and_keeps_the_account(zing: Zing) -> None:
+    old = zing("keys", "create", "shop", "--credits", "1")
+    new = zing("keys", "rotate", old["id"])
+    assert new["key"] != old["key"]
+    assert new["account"] == old["account"]
+    states = {each["id"]: each["state"] for each in zing("keys", "list")}
+    assert states == {old["id"]: "revoked", new["id"]: "active"}
+
+
+def test_a_task_is_listed_shown_and_cancelled(zing: Zing, task_id: str) -> None:
+    assert [each["id"] for each in zing("tasks", "list")] == [task_id]
+    assert zing("tasks", "list", "--state", "running") == []
+    shown = zing("tasks", "show", task_id)
+    assert (shown["state"], shown["prompt"], shown["size"]) == (
+        "queued",
+        "a red circle",
+        "512x512",
+    )
+    assert zing("credits", "show", "shop")["held"] == 0.026
+    assert zing("tasks", "cancel", task_id)["state"] == "cancelled"
+    assert zing("credits", "show", "shop") | {"account": ""} == {
+        "account": "",
+        "available": 1,
+        "held": 0,
+        "used": 0,
+    }
+    assert zing("tasks", "watch", task_id)["state"] == "cancelled"
+    with pytest.raises(NotCancellable):
+        zing("tasks", "cancel", task_id)
+
+
+def test_purging_forgets_old_tasks_and_keeps_the_ledger(zing: Zing, task_id: str) -> None:
+    assert zing("tasks", "purge", "--days", "0") == {"purged": 0}
+    zing("tasks", "cancel", task_id)
+    assert zing("tasks", "purge", "--days", "1") == {"purged": 0}
+    time.sleep(0.01)
+    assert zing("tasks", "purge", "--days", "0") == {"purged": 1}
+    assert zing("tasks", "list") == []
+    assert [each["kind"] for each in ledger(zing, "shop")] == ["grant", "hold", "release"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["keys", "create", "x", "--credits", "-1"], BadSetting),
+        (["keys", "create", "x", "--credits", "many"], BadSetting),
+        (["keys", "create", "x", "--credits", "0.0000001"], BadSetting),
+        (["keys", "create", "x", "--credits", "9" * 13], BadSetting),
+        (["keys", "create", ""], BadSetting),
+        (["keys", "create", "two\nlines"], BadSetting),
+        (["keys", "create", "x", "--account", "acct_none"], UnknownAccount),
+        (["keys", "revoke", "nobody"], UnknownKey),
+        (["credits", "grant", "nobody", "1"], UnknownKey),
+        (["credits", "grant", "nobody", "0"], BadSetting),
+        (["credits", "show", "nobody"], UnknownKey),
+        (["tasks", "show", "nothing"], UnknownTask),
+        (["tasks", "cancel", "nothing"], UnknownTask),
+        (["tasks", "watch", "nothing"], UnknownTask),
+        (["tasks", "list", "--database", "oracle://x"], BadSetting),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else value.__name__,
+)
+def test_what_cannot_be_done_is_refused(
+    zing: Zing, arguments: list[str], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        zing(*arguments)
+
+
+def test_a_refused_key_leaves_no_account_behind(zing: Zing, tmp_path: Path) -> None:
+    with pytest.raises(BadSetting):
+        zing("keys", "create", "two\nlines", "--credits", "5")
+    with opened(str(tmp_path / "data"), "") as service:
+        count = service.store.read(lambda tx: tx.exec_driver_sql("select count(*) from account"))
+        assert count.scalar() == 0
+
+
+def test_a_name_of_two_keys_must_be_an_id(zing: Zing) -> None:
+    first = zing("keys", "create", "shop")
+    zing("keys", "create", "shop")
+    with pytest.raises(UnknownKey, match="More than one"):
+        zing("keys", "revoke", "shop")
+    assert zing("keys", "revoke", first["id"])["state"] == "revoked"
+
+
+def test_a_person_reads_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["keys", "create", "shop"], ["keys", "list"], ["tasks", "list"]):
+        command = [*arguments, "--data", str(tmp_path / "data")]
+        cli.app(command, standalone_mode=False, prog_name="zing")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["id", "name", "account", "state"]
+    assert lines[2].split()[1] == "shop"
+    assert lines[3].split() == ["id", "state", "prompt"]
+
+
+def test_every_command_takes_the_common_options() -> None:
+    group = typer.main.get_command(cli.app)
+    commands = [each for one in group.commands.values() for each in leaves(one)]
+    assert len(commands) > 15
+    for command in commands:
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {"--data", "--database", "--json"} <= options, command.name
+
+
+def leaves(command: Any) -> list[Any]:
+    below = getattr(command, "commands", {})
+    return [leaf for each in below.values() for leaf in leaves(each)] if below else [command]
