@@ -10,10 +10,11 @@ typed := src/zing $(wildcard training bench)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
-run: ## set up what running needs and draw one picture
+PORT ?= 8000
+
+run: ## set up what running needs and serve on PORT (8000)
 	@requirements/install.sh run
-	@$(bin)/zing generate "一只可爱的猫咪" --size 16:9 --seed 7 -o cat.png
-	@echo "The picture is $(CURDIR)/cat.png"
+	@exec $(bin)/zing serve --port $(PORT)
 
 setup: ## set up what running, testing and training need
 	@requirements/install.sh dev
@@ -61,5 +62,5 @@ lock: setup ## write requirements/*.txt anew (ARGS=--upgrade takes newer version
 	@rm requirements/*.old
 
 clean: ## remove what was built and the environment; a training's state stays
-	@rm -rf .venv dist cat.png .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find src tests training bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
