@@ -20,7 +20,7 @@ setup: ## set up what running, testing and training need
 	@requirements/install.sh dev
 
 test: setup ## run the tests
-	@$(python) -m pytest $(ARGS)
+	@$(python) -m pytest -n auto --dist loadfile $(ARGS)
 
 test-long: setup ## run the tests that take minutes
 	@$(python) -m pytest -m long $(ARGS)

@@ -188,7 +188,7 @@ def test_a_hundred_requests_survive_five_dead_workers(tmp_path: Path) -> None:
             identities = list(pool.map(lambda n: mixed(server, n), range(100)))
             for _ in range(5):
                 os.kill(server.worker(), signal.SIGKILL)
-                time.sleep(2.5)
+                time.sleep(1.5)
             ends = list(pool.map(lambda each: ended(server, each, 300)["status"], identities))
         assert len(set(identities)) == 100
         assert set(ends) <= {"completed", "cancelled"}

@@ -11,7 +11,7 @@ import secrets
 import string
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, UnknownKey
 from zing.store.schema import api_key
@@ -23,6 +23,7 @@ _SECRET_LETTERS = string.digits + string.ascii_letters
 _ID_LENGTH, _SECRET_LENGTH = 8, 43  # 43 of 62 letters: 256 bits
 _KEY = re.compile(rf"{PREFIX}([0-9a-z]{{{_ID_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH}}})")
 _NO_HASH = "0" * 64
+_BY_ID = select(api_key).where(api_key.c.id == bindparam("id"))
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def authenticate(connection: Connection, pepper: bytes, text: str, now: float) -
     """
     match = _KEY.fullmatch(text)
     key_id, secret = match.groups() if match else ("", text)
-    row = connection.execute(select(api_key).where(api_key.c.id == key_id)).one_or_none()
+    row = connection.execute(_BY_ID, {"id": key_id}).one_or_none()
     kept = row.hash if row else _NO_HASH
     same = hmac.compare_digest(_hash(pepper, key_id, secret), kept)
     if row is None or not same:

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Update, bindparam, func, insert, select, update
 
 from zing.errors import BadSetting, InsufficientCredits, Internal, UnknownAccount
 from zing.store.schema import account, lane, ledger
@@ -37,6 +37,20 @@ EFFECTS: dict[Kind, tuple[int, int]] = {
     Kind.REFUND: (1, 0),
     Kind.ADJUST: (1, 0),
 }
+
+
+def _moving(kind: Kind) -> Update:
+    """The statement that moves `moved` micro-credits of an `account`, built once."""
+    moved = bindparam("moved", type_=BigInteger)
+    available, held = EFFECTS[kind]
+    after = account.c.available + available * moved, account.c.held + held * moved
+    bounds = after[0].between(0, BALANCE_MAX) & (after[1] >= 0)
+    statement = update(account).where(account.c.id == bindparam("account"), bounds)
+    return statement.values(available=after[0], held=after[1])
+
+
+_MOVES = {kind: _moving(kind) for kind in Kind}
+_ENTRY = insert(ledger)
 
 
 @dataclass(frozen=True)
@@ -76,8 +90,7 @@ def grant(
     connection: Connection, account_id: str, amount: int, now: float, reason: str = ""
 ) -> None:
     """Give an account credits; raises UnknownAccount."""
-    room = account.c.available <= BALANCE_MAX - amount
-    if not _move(connection, account_id, Kind.GRANT, amount, room):
+    if not _move(connection, account_id, Kind.GRANT, amount):
         balance(connection, account_id)
         raise BadSetting("The account cannot hold that many credits.")
     _enter(connection, account_id, Kind.GRANT, amount, now, reason=reason)
@@ -85,8 +98,7 @@ def grant(
 
 def hold(connection: Connection, account_id: str, task_id: str, amount: int, now: float) -> None:
     """Take a task's price off what is available; raises InsufficientCredits and moves nothing."""
-    enough = account.c.available >= amount
-    if not _move(connection, account_id, Kind.HOLD, amount, enough):
+    if not _move(connection, account_id, Kind.HOLD, amount):
         raise InsufficientCredits
     _enter(connection, account_id, Kind.HOLD, amount, now, task_id)
 
@@ -126,27 +138,13 @@ def entries(connection: Connection, account_id: str, limit: int) -> list[Entry]:
 
 
 def _unhold(connection: Connection, account_id: str, kind: Kind, amount: int) -> None:
-    if not _move(connection, account_id, kind, amount, account.c.held >= amount):
+    if not _move(connection, account_id, kind, amount):
         raise Internal(f"The account {account_id} does not hold what this task was promised.")
 
 
-def _move(
-    connection: Connection,
-    account_id: str,
-    kind: Kind,
-    amount: int,
-    condition: ColumnElement[bool],
-) -> bool:
-    """Change an account's two numbers as EFFECTS says, where the condition holds."""
-    available, held = EFFECTS[kind]
-    moved = connection.execute(
-        update(account)
-        .where(account.c.id == account_id, condition)
-        .values(
-            available=account.c.available + available * amount,
-            held=account.c.held + held * amount,
-        )
-    )
+def _move(connection: Connection, account_id: str, kind: Kind, amount: int) -> bool:
+    """Change an account's two numbers as EFFECTS says; false where one would leave its bounds."""
+    moved = connection.execute(_MOVES[kind], {"account": account_id, "moved": amount})
     return moved.rowcount == 1
 
 
@@ -159,16 +157,15 @@ def _enter(
     task_id: str | None = None,
     reason: str = "",
 ) -> None:
-    connection.execute(
-        insert(ledger).values(
-            account_id=account_id,
-            task_id=task_id,
-            kind=kind,
-            amount=amount,
-            reason=reason,
-            created_at=now,
-        )
-    )
+    entry = {
+        "account_id": account_id,
+        "task_id": task_id,
+        "kind": kind,
+        "amount": amount,
+        "reason": reason,
+        "created_at": now,
+    }
+    connection.execute(_ENTRY, entry)
 
 
 def _sum(connection: Connection, account_id: str, kind: Kind) -> int:

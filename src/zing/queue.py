@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from zing import ledger
 from zing.errors import Cancelled, EngineFailed, NotCancellable, QueueFull, UnknownTask, ZingError
@@ -26,6 +26,24 @@ LANES_TRIED = 20  # where other workers have locked the first ones' tasks
 PRIORITY = 100  # lower is served first
 
 _FREE = or_(lane.c.max_running.is_(None), lane.c.running < lane.c.max_running)
+
+# Built once: for each accept they would take longer to build than to run.
+_WAITING = select(func.sum(lane.c.queued))
+_INSERT = insert(task)
+_BY_ID = select(task).where(task.c.id == bindparam("identity"))
+_START = select(
+    func.coalesce(
+        select(func.min(lane.c.vtime)).where(lane.c.queued > 0).scalar_subquery(),
+        select(func.max(lane.c.vtime)).scalar_subquery(),
+    )
+)
+_MINE = lane.c.account_id == bindparam("account")
+_ENTER_IDLE = (
+    update(lane)
+    .where(_MINE, lane.c.queued == 0, lane.c.vtime < bindparam("start"))
+    .values(vtime=bindparam("start"))
+)
+_ENTER = update(lane).where(_MINE).values(queued=lane.c.queued + 1)
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,7 @@ def accept(connection: Connection, submission: Submission, now: float) -> Task:
 
     A request that safety refuses is accepted, ended and released at once.
     """
-    waiting = connection.scalar(select(func.sum(lane.c.queued))) or 0
+    waiting = connection.scalar(_WAITING) or 0
     if waiting >= QUEUE_MAX:
         raise QueueFull(retry_after_s=10)
     identity = task_id(now)
@@ -226,44 +244,39 @@ def reap(connection: Connection, now: float, dead: str = "") -> list[str]:
 
 
 def _insert(connection: Connection, identity: str, submission: Submission, now: float) -> None:
-    connection.execute(
-        insert(task).values(
-            id=identity,
-            public_id=submission.public_id,
-            account_id=submission.account_id,
-            key_id=submission.key_id,
-            dialect=submission.dialect,
-            state=TaskState.QUEUED,
-            priority=PRIORITY,
-            model=submission.model,
-            compat=submission.compat,
-            cost=submission.cost,
-            not_before=0.0,
-            attempt=0,
-            cancel_requested=False,
-            request=dump_request(submission.request),
-            callback_url=submission.request.callback_url,
-            fields=json.dumps(submission.fields),
-            suffix=submission.suffix,
-            seed=submission.seed,
-            error="",
-            error_message="",
-            result="{}",
-            created_at=now,
-            updated_at=now,
-        )
-    )
+    values = {
+        "id": identity,
+        "public_id": submission.public_id,
+        "account_id": submission.account_id,
+        "key_id": submission.key_id,
+        "dialect": submission.dialect,
+        "state": TaskState.QUEUED,
+        "priority": PRIORITY,
+        "model": submission.model,
+        "compat": submission.compat,
+        "cost": submission.cost,
+        "not_before": 0.0,
+        "attempt": 0,
+        "cancel_requested": False,
+        "request": dump_request(submission.request),
+        "callback_url": submission.request.callback_url,
+        "fields": json.dumps(submission.fields),
+        "suffix": submission.suffix,
+        "seed": submission.seed,
+        "error": "",
+        "error_message": "",
+        "result": "{}",
+        "created_at": now,
+        "updated_at": now,
+    }
+    connection.execute(_INSERT, values)
 
 
 def _enter_lane(connection: Connection, account_id: str) -> None:
     """One more is queued; a lane that was empty starts where the others are, not behind them."""
-    others = select(func.min(lane.c.vtime)).where(lane.c.queued > 0).scalar_subquery()
-    last = select(func.max(lane.c.vtime)).scalar_subquery()
-    start = connection.scalar(select(func.coalesce(others, last))) or 0.0
-    mine = lane.c.account_id == account_id
-    idle = update(lane).where(mine, lane.c.queued == 0, lane.c.vtime < start)
-    connection.execute(idle.values(vtime=start))
-    connection.execute(update(lane).where(mine).values(queued=lane.c.queued + 1))
+    start = connection.scalar(_START) or 0.0
+    connection.execute(_ENTER_IDLE, {"account": account_id, "start": start})
+    connection.execute(_ENTER, {"account": account_id})
 
 
 def _head(connection: Connection, model: str, kind: str | None, now: float) -> Row[Any] | None:
@@ -401,4 +414,4 @@ def _locked(connection: Connection, held: Claim) -> Row[Any] | None:
 
 
 def _row(connection: Connection, identity: str) -> Row[Any]:
-    return connection.execute(select(task).where(task.c.id == identity)).one()
+    return connection.execute(_BY_ID, {"identity": identity}).one()

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, select
 
 from zing.errors import UnknownTask
 from zing.store import files
@@ -13,6 +13,34 @@ from zing.store.schema import lane, outbox, task, worker
 from zing.task import ImageRequest, Task, TaskState
 
 MEASURED = 20  # so many of the last pictures of a kind are the measure for the next
+
+
+def _mean_seconds(*conditions: ColumnElement[bool]) -> Select[Any]:
+    last = (
+        select((task.c.ended_at - task.c.started_at).label("seconds"))
+        .where(*conditions, task.c.state == TaskState.SUCCEEDED)
+        .order_by(task.c.ended_at.desc())
+        .limit(MEASURED)
+        .subquery()
+    )
+    return select(func.avg(last.c.seconds))
+
+
+# A status is asked for often, and building a statement takes longer than the database does.
+_TASK = select(task).where(task.c.public_id == bindparam("public_id"))
+_KIND = select(task.c.compat).where(task.c.id == bindparam("id"))
+_OPEN = select(func.sum(lane.c.queued + lane.c.running))
+_READY = select(func.count()).where(
+    worker.c.lease_until > bindparam("now"), worker.c.state == "ready"
+)
+_PROGRESS = (
+    select(worker.c.progress)
+    .join(task, task.c.worker_id == worker.c.id)
+    .where(task.c.id == bindparam("id"), task.c.state == TaskState.RUNNING)
+)
+_A_WORKER = select(worker.c.progress).where(worker.c.state == "ready").limit(1)
+_MEAN_OF_KIND = _mean_seconds(task.c.compat == bindparam("kind"))
+_MEAN = _mean_seconds()
 
 
 @dataclass(frozen=True)
@@ -72,8 +100,7 @@ def find(connection: Connection, public_id: str, account_id: str | None) -> Task
     """The task of this id; raises UnknownTask, also for a task of another account than the one
     named. An operator names none.
     """
-    query = select(task).where(task.c.public_id == public_id)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_TASK, {"public_id": public_id}).one_or_none()
     if row is None or account_id not in (None, row.account_id):
         raise UnknownTask
     return to_task(row)
@@ -99,9 +126,8 @@ def look(connection: Connection, public_id: str, account_id: str | None, now: fl
 
 def queue_state(connection: Connection, now: float) -> tuple[int, int]:
     """How many tasks are queued or running, and how many workers are ready for them."""
-    open_tasks = select(func.coalesce(func.sum(lane.c.queued + lane.c.running), 0))
-    ready = select(func.count()).where(worker.c.lease_until > now, worker.c.state == "ready")
-    return int(connection.scalar(open_tasks) or 0), int(connection.scalar(ready) or 0)
+    open_tasks = int(connection.scalar(_OPEN) or 0)
+    return open_tasks, int(connection.scalar(_READY, {"now": now}) or 0)
 
 
 def any_queued(connection: Connection) -> bool:
@@ -135,27 +161,16 @@ def purge(connection: Connection, before: float, limit: int = 500) -> tuple[int,
 
 
 def _progress(connection: Connection, found: Task) -> tuple[int, int]:
-    query = (
-        select(worker.c.progress)
-        .join(task, task.c.worker_id == worker.c.id)
-        .where(task.c.id == found.id, task.c.state == TaskState.RUNNING)
-    )
-    said = json.loads(connection.scalar(query) or "{}").get(found.id)
+    progress = connection.scalar(_PROGRESS, {"id": found.id})
+    said = json.loads(progress or "{}").get(found.id)
     return (said[0], said[1]) if said else (0, 0)
 
 
 def _mean(connection: Connection, task_id: str) -> float | None:
     """Mean seconds of the last pictures of this task's kind, else of any kind."""
-    kind = select(task.c.compat).where(task.c.id == task_id).scalar_subquery()
-    for condition in (task.c.compat == kind, task.c.compat != ""):
-        last = (
-            select((task.c.ended_at - task.c.started_at).label("seconds"))
-            .where(condition, task.c.state == TaskState.SUCCEEDED)
-            .order_by(task.c.ended_at.desc())
-            .limit(MEASURED)
-            .subquery()
-        )
-        mean = connection.scalar(select(func.avg(last.c.seconds)))
+    kind = connection.scalar(_KIND, {"id": task_id})
+    for query in (_MEAN_OF_KIND, _MEAN):
+        mean = connection.scalar(query, {"kind": kind})
         if mean is not None:
             return float(mean)
     return _pace(connection)
@@ -163,6 +178,6 @@ def _mean(connection: Connection, task_id: str) -> float | None:
 
 def _pace(connection: Connection) -> float | None:
     """Seconds that a worker's first picture took, drawn at its start."""
-    said = connection.scalar(select(worker.c.progress).where(worker.c.state == "ready").limit(1))
+    said = connection.scalar(_A_WORKER)
     pace: float | None = json.loads(said or "{}").get("pace")
     return pace
