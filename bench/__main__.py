@@ -1,4 +1,7 @@
-"""`python -m bench`: every benchmark in one run; see docs/bench.md for what the rows mean."""
+"""`python -m bench`: the engine beside diffusers; `python -m bench service`: the service.
+
+docs/bench.md says what the rows mean.
+"""
 
 import argparse
 import subprocess
@@ -11,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from bench import frame
+from bench import frame, service
 from bench.frame import Row, cpu_seconds, paired
 from bench.stages import Diffusers, Ours, Stages, same
 from zing import models, pictures
@@ -139,4 +142,7 @@ def _note(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["service"]:
+        service.main(sys.argv[2:])
+    else:
+        main()

@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
@@ -49,8 +49,8 @@ def paired(name: str, unit: str, ours: list[float], reference: list[float]) -> R
     return Row(name, unit, median(ours), median(reference), median(ratios), len(ratios))
 
 
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """What the figures were measured on, and with which packages."""
     lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     return {
@@ -60,7 +60,7 @@ def machine() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "load": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: version(package) for package in packages},
     }
 
 
@@ -73,12 +73,13 @@ def _commit() -> str:
 def card(title: str, facts: dict[str, str], rows: list[Row]) -> str:
     """The rows as a table that a person reads."""
     lines = [title, "", "  ".join(f"{key} {value}" for key, value in facts.items()), ""]
-    lines.append(f"{'':34}{'zing':>10}{'reference':>11}{'ratio':>8}  pairs")
+    width = max(28, *(len(row.name) + 1 for row in rows))
+    lines.append(f"{'':{width + 6}}{'zing':>10}{'reference':>11}{'ratio':>8}  pairs")
     for row in rows:
         reference = "" if row.reference is None else f"{row.reference:.4g}"
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
-        line = f"{row.name:28}{row.unit:6}{row.ours:>10.4g}{reference:>11}{ratio:>8}  {row.pairs}"
-        lines.append(line)
+        ratio = "" if row.ratio is None else f"{row.ratio:.{2 if row.ratio >= 0.1 else 3}f}x"
+        name = f"{row.name:{width}}{row.unit:6}"
+        lines.append(f"{name}{row.ours:>10.4g}{reference:>11}{ratio:>8}  {row.pairs}")
     return "\n".join(lines)
 
 
