@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 import httpx2
 
+from tests.audit import audit
+from zing.store import Store
+
 READY_S = 120.0
 END_S = 60.0
 
@@ -116,3 +119,40 @@ def serving(data: Path, *options: str, group: bool = False, **settings: str) -> 
             process.kill()
             process.wait()
             until(lambda: not any(map(alive, left)))
+
+
+EVOLINK = {"model": "z-image-turbo", "prompt": "a red circle", "size": "376x376"}
+
+
+def submit(server: Server, **fields: Any) -> str:
+    """The id of a new EvoLink task."""
+    answer = server.http.post("/v1/images/generations", json=EVOLINK | fields)
+    assert answer.status_code == 200, answer.text
+    identity: str = answer.json()["id"]
+    return identity
+
+
+def look(server: Server, identity: str) -> dict[str, Any]:
+    """A task as EvoLink shows it."""
+    answer = server.http.get(f"/v1/tasks/{identity}")
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def ended(server: Server, identity: str, seconds: float = 60.0) -> dict[str, Any]:
+    """A task when it has ended, as EvoLink shows it."""
+
+    def end() -> dict[str, Any] | None:
+        body = look(server, identity)
+        return body if body["status"] not in ("pending", "processing") else None
+
+    return until(end, seconds)
+
+
+def broken(data: Path) -> list[str]:
+    """The invariants that a data folder's database breaks."""
+    store = Store(f"sqlite:///{data / 'zing.db'}")
+    found = store.read(audit)
+    store.close()
+    return found

@@ -1070,7 +1070,7 @@ FIELDS = st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=5), VALUES, m
 
 
 @each_dialect
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=80, deadline=None, suppress_health_check=SLOW)
 @given(fields=FIELDS, whole=st.integers(0, 7))
 def test_any_json_object_is_answered(
     name: str, fields: dict[str, Any], whole: int, site: Site
@@ -1106,7 +1106,7 @@ TYPES = ["application/json", "multipart/form-data; boundary=b", "multipart/form-
 TYPES += ["application/x-www-form-urlencoded", "", "multipart/form-data; boundary*=utf-8''b", ";"]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
 @given(
     path=st.sampled_from([*POSTS, CANCEL]),
     content_type=st.sampled_from(TYPES) | st.text(st.characters(codec="latin-1", categories=["L"])),

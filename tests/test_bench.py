@@ -142,6 +142,7 @@ def test_the_load_generator_counts_what_the_bare_server_answers() -> None:
         assert load.rate(port, "key", Call("POST", "/", b"{}"), 0.2) > 0
 
 
+@pytest.mark.long
 def test_no_request_is_lost_where_the_worker_is_killed() -> None:
     rows = measured("service", "--parts", "kills", "--tasks", "8", "--kills", "1")
     counts = {name.removeprefix("kills: "): row["ours"] for name, row in rows.items()}
