@@ -1,5 +1,6 @@
 """Bodies of requests: what is read from them, and what of the rest is refused and how."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from zing import bodies
 from zing.bodies import form, json_object
@@ -339,3 +341,13 @@ def test_any_body_of_any_type_is_read_or_refused(content_type: str, body: bytes)
             continue
         assert isinstance(fields, dict)
         assert json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never() -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(bodies, "BODY_S", 0.05)
+    request = Request({"type": "http", "headers": []}, never)
+    with pytest.raises(BadBody, match="did not come to its end"):
+        asyncio.run(bodies.read(request))
