@@ -209,3 +209,11 @@ def test_the_first_start_tells_the_key_once_and_a_person_what_to_type(tmp_path: 
         assert json.loads(lines[0])["key"] == server.key
         assert server.key not in server.log.read_text()
         assert len(children(server.process.pid)) == 1
+
+
+def test_the_worker_draws_from_the_database_whose_url_no_command_line_shows(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    with serving(tmp_path / "data", ZING_DATABASE=url) as server:
+        assert ended(server, submit(server))["status"] == "completed"
+        assert b"elsewhere" not in Path(f"/proc/{server.worker()}/cmdline").read_bytes()
+    assert not (tmp_path / "data" / "zing.db").exists()

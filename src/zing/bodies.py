@@ -104,8 +104,7 @@ def _parse_multipart(content_type: str, body: bytes) -> dict[str, Any]:
         raise ValueError("files are not supported")
 
     headers = {"Content-Type": content_type.encode("latin-1")}
-    limits = {"MAX_FIELDS": FORM_FIELDS_MAX}
-    parser = python_multipart.create_form_parser(headers, on_field, on_file, limits)
+    parser = python_multipart.create_form_parser(headers, on_field, on_file)
     parser.write(body)
     parser.finalize()
     state = getattr(parser.parser, "state", None)

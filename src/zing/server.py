@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,9 +21,9 @@ from starlette.applications import Starlette
 
 from zing import app, config, keys, ledger, models
 from zing.blobs import Blobs, Links
-from zing.config import DRAIN, PUBLIC_URL
+from zing.config import DATABASE, DRAIN, PUBLIC_URL
 from zing.data import Data, replace
-from zing.errors import BadSetting
+from zing.errors import BadSetting, Unavailable
 from zing.housekeeper import Housekeeper
 from zing.service import Served, Service, Terms
 from zing.store import Store
@@ -156,7 +157,8 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
     housekeeper = Housekeeper(store, blobs, time.time)
     supervisor = None
     if options.worker:
-        supervisor = Supervisor(_work(options), housekeeper.reap)
+        hidden = {DATABASE.variable: options.database}
+        supervisor = Supervisor(_work(options), os.environ | hidden, housekeeper.reap)
     model = models.find(options.model, options.data)
     service = Service(
         store=store,
@@ -177,11 +179,10 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
 
 
 def _work(options: Options) -> list[str]:
-    """The command of the worker process."""
+    """The command of the worker process, without the database's URL: it may hold a password."""
     command = [sys.executable, "-m", "zing", "work", "--supervised"]
     named = {
         "--data": str(options.data),
-        "--database": options.database,
         "--model": options.model,
         "--device": options.device,
         "--threads": options.threads,
@@ -212,9 +213,10 @@ async def _watch(parts: Parts, ready: Callable[[], None]) -> None:
             parts.refused = True
             signal.raise_signal(signal.SIGTERM)
             return
-        facts = await asyncio.to_thread(parts.service.ready)
-        if facts["ready"]:
-            break
+        with suppress(Unavailable):  # the database may come back
+            facts = await asyncio.to_thread(parts.service.ready)
+            if facts["ready"]:
+                break
         await asyncio.sleep(READY_LOOK_S)
     ready()
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 WAKE, DRAIN, STOP = b"w", b"d", b"s"
@@ -27,8 +27,14 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """One worker process, started again with growing pauses when it dies."""
 
-    def __init__(self, command: Sequence[str], died: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        died: Callable[[str], object],
+    ) -> None:
         self._command = list(command)
+        self._environment = environment
         self._died = died
         self.refused = False  # the worker said that it can never run as it was started
         self._stopping = threading.Event()
@@ -92,7 +98,9 @@ class Supervisor:
         """Run one worker to its end; its exit status."""
         command = [*self._command, "--id", worker_id]
         # In our process group, so that what stops us from the terminal reaches it too.
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, bufsize=0)
+        self._child = subprocess.Popen(
+            command, env=self._environment, stdin=subprocess.PIPE, stdout=2, bufsize=0
+        )
         if self._child.stdin is not None:
             os.set_blocking(self._child.stdin.fileno(), False)
         if self._stopping.is_set():
