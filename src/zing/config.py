@@ -38,7 +38,44 @@ PRICE = Setting("ZING_PRICE", "0.026", "Credits for one picture.")
 LINK_TTL = Setting("ZING_LINK_TTL", "86400", "Seconds that a picture is kept and its links work.")
 LEASE = Setting("ZING_LEASE", "6", "Seconds without a sign of life after which a worker is dead.")
 TASK_TIMEOUT = Setting("ZING_TASK_TIMEOUT", "600", "Seconds that drawing one picture may take.")
+QUEUE_TIMEOUT = Setting(
+    "ZING_QUEUE_TIMEOUT", "86400", "Seconds after which a task that nobody drew has failed."
+)
 DRAIN = Setting("ZING_DRAIN", "30", "Seconds to finish what runs when the service is stopped.")
+CALLBACK_ALLOW = Setting(
+    "ZING_CALLBACK_ALLOW", "", "Hosts that callbacks go to, with commas; all where empty."
+)
+CALLBACK_DENY = Setting(
+    "ZING_CALLBACK_DENY", "proxy.kie.ai", "Hosts that callbacks never go to, with commas."
+)
+CALLBACK_PRIVATE = Setting(
+    "ZING_CALLBACK_PRIVATE", "", "Hosts of your own network that callbacks may go to, with commas."
+)
+CALLBACK_PORTS = Setting("ZING_CALLBACK_PORTS", "443", "Ports that callbacks go to, with commas.")
+EGRESS_PROXY = Setting(
+    "ZING_EGRESS_PROXY", "", "http://HOST:PORT of a proxy that all outgoing connections go through."
+)
+KIE_HTTP = Setting(
+    "ZING_KIE_HTTP", "body", "Where kie.ai's codes are: body, or mirror for the HTTP status too."
+)
+EVOLINK_CANCELLED = Setting(
+    "ZING_EVOLINK_CANCELLED", "cancelled", "EvoLink's word for a cancelled task, or failed."
+)
+ZIT_WAIT = Setting(
+    "ZING_ZIT_WAIT_S", "0", "Seconds that zimageturbo.ai's submit waits for the picture."
+)
+ZIT_PROMPT_MAX = Setting(
+    "ZING_ZIT_PROMPT_MAX", "1000", "Characters of a prompt that zimageturbo.ai's submit takes."
+)
+EXTEND_URL = Setting(
+    "ZING_EXTEND_URL", "", "An OpenAI-compatible base URL (…/v1) that extends prompts; off if none."
+)
+EXTEND_MODEL = Setting("ZING_EXTEND_MODEL", "", "The model that extends prompts.")
+EXTEND_KEY = Setting("ZING_EXTEND_KEY", "", "The key for the server that extends prompts.")
+EXTEND_PRIVATE = Setting(
+    "ZING_EXTEND_PRIVATE", "", "Hosts of your own network that may extend prompts, with commas."
+)
+EXTEND_TIMEOUT = Setting("ZING_EXTEND_TIMEOUT", "8", "Seconds that extending a prompt may take.")
 
 THREADS_MAX = 1024
 PORT_MAX = 65535

@@ -25,6 +25,7 @@ ZingError
 │   ├── RateLimited
 │   ├── QueueFull
 │   ├── Unavailable         maintenance, or no engine that may do this
+│   ├── SwitchedOff         the operator takes no new tasks by this API
 │   ├── UnknownTask         also another account's
 │   ├── NotCancellable
 │   ├── IdempotencyInFlight
@@ -33,14 +34,22 @@ ZingError
 │   ├── BadSetting
 │   ├── UnknownAccount
 │   ├── UnknownKey
-│   └── BadCheckpoint       a model folder that is not what it should be
+│   ├── BadCheckpoint       a model folder that is not what it should be
+│   └── Forbidden           an address that nothing is sent to
 └── Failed                  our turn: it was accepted and did not work; nothing is charged
     ├── Blocked             safety
+    ├── Unreadable          what was asked for is kept in a form that this version cannot read
     ├── BadPicture          no picture came out
+    ├── WrongSize           one came out, of another size
+    ├── NotEncoded
+    ├── StorageFull
     ├── OutOfMemory
     ├── TimedOut
     ├── EngineFailed
+    ├── EngineLost          its worker died, again and again
+    ├── ModelGone           nobody draws with its model any more
     ├── Cancelled
+    ├── Unreachable         another server did not answer as it should
     └── Internal
 """
 
@@ -154,6 +163,10 @@ class Unavailable(Refused):
     """The service cannot take this now."""
 
 
+class SwitchedOff(Refused):
+    """This API takes no new tasks here."""
+
+
 class UnknownTask(Refused):
     """There is no task of this id."""
 
@@ -190,6 +203,10 @@ class BadCheckpoint(Refused):
     """The checkpoint cannot be loaded."""
 
 
+class Forbidden(Refused):
+    """Nothing is sent to this address."""
+
+
 class Failed(ZingError):
     """The work was accepted and did not succeed."""
 
@@ -198,8 +215,24 @@ class Blocked(Failed):
     """The request was blocked by the safety filter."""
 
 
+class Unreadable(Failed):
+    """What was asked for cannot be read; nothing was charged."""
+
+
 class BadPicture(Failed):
     """The model gave values that are no picture; nothing was kept."""
+
+
+class WrongSize(Failed):
+    """The model gave a picture of another size; nothing was kept."""
+
+
+class NotEncoded(Failed):
+    """The picture could not be written in its format; nothing was charged."""
+
+
+class StorageFull(Failed):
+    """There is no room to keep the picture; nothing was charged."""
 
 
 class OutOfMemory(Failed):
@@ -214,8 +247,20 @@ class EngineFailed(Failed):
     """The engine failed; nothing was charged."""
 
 
+class EngineLost(Failed):
+    """The engine stopped each time it drew this; nothing was charged."""
+
+
+class ModelGone(Failed):
+    """The model that this was asked of is no longer served; nothing was charged."""
+
+
 class Cancelled(Failed):
     """The task was cancelled."""
+
+
+class Unreachable(Failed):
+    """The other server did not answer as it should."""
 
 
 class Internal(Failed):

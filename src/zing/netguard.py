@@ -134,6 +134,11 @@ def check_url(url: str) -> None:
     _check_host(_without_port(parts.netloc))
 
 
+def host_of(url: str) -> str:
+    """The host of a URL that was checked, in small letters, without the dot at its end."""
+    return (urlsplit(url).hostname or "").removesuffix(".")
+
+
 def _carried(address: ipaddress.IPv6Address) -> tuple[ipaddress.IPv4Address, ...]:
     """The IPv4 addresses inside an IPv6 address that is a way to reach them."""
     if any(address in network for network in _CARRIES_V4):

@@ -14,11 +14,12 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, se
 
 from zing import ledger
 from zing.errors import Cancelled, EngineFailed, NotCancellable, QueueFull, UnknownTask, ZingError
+from zing.netguard import host_of
 from zing.store import files
 from zing.store.files import File
 from zing.store.schema import lane, outbox, task, worker
 from zing.store.tasks import dump_request, to_task
-from zing.task import ImageRequest, Task, TaskState
+from zing.task import DeliveryState, ImageRequest, Task, TaskState
 
 ATTEMPTS_MAX = 3
 QUEUE_MAX = 10_000
@@ -356,18 +357,23 @@ def _end(connection: Connection, row: Row[Any], outcome: Outcome, now: float) ->
     leave = update(lane).where(lane.c.account_id == row.account_id)
     connection.execute(leave.values({count: count - 1}))
     if row.callback_url:
-        _insert_delivery(connection, row.id, row.callback_url, now)
+        _insert_delivery(connection, row, now)
 
 
-def _insert_delivery(connection: Connection, task_identity: str, url: str, now: float) -> None:
+def _insert_delivery(connection: Connection, row: Row[Any], now: float) -> None:
     connection.execute(
         insert(outbox).values(
             id=f"msg_{secrets.token_hex(12)}",
-            task_id=task_identity,
-            url=url,
-            state="due",
+            task_id=row.id,
+            account_id=row.account_id,
+            public_id=row.public_id,
+            dialect=row.dialect,
+            url=row.callback_url,
+            host=host_of(row.callback_url),
+            state=DeliveryState.DUE,
             attempt=0,
             next_at=now,
+            lease_until=0.0,
             created_at=now,
         )
     )

@@ -43,6 +43,15 @@ class TaskState(StrEnum):
         return self not in (TaskState.QUEUED, TaskState.RUNNING)
 
 
+class DeliveryState(StrEnum):
+    """Where a callback is: due until it was taken, or given up, or not to be sent at all."""
+
+    DUE = "due"
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True)
 class ImageRequest:
     """What a person asked for, checked.
@@ -50,6 +59,8 @@ class ImageRequest:
     seed          None where any will do
     strict        ask for the strict safety level
     callback_url  where to tell that the task has ended; checked when it is submitted
+    extend        ask for the prompt to be extended by a language model
+    extended      the prompt that the language model made of it; None where it made none
     """
 
     prompt: str
@@ -59,6 +70,13 @@ class ImageRequest:
     steps: int = STEPS_DEFAULT
     strict: bool = False
     callback_url: str | None = None
+    extend: bool = False
+    extended: str | None = None
+
+    @property
+    def drawn(self) -> str:
+        """The prompt that is drawn."""
+        return self.extended or self.prompt
 
     @classmethod
     def parse(cls, prompt: str, size: str, seed: str | None, steps: str | None) -> ImageRequest:
@@ -150,6 +168,44 @@ class TaskView:
     estimated_s: int
     links: tuple[str, ...]
     price: int
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A callback that is owed for a task that has ended.
+
+    id        the same at every attempt; receivers know a repetition by it
+    host      of the URL, in small letters
+    attempt   how often it was tried
+    next_at   when it is tried next, while it is due
+    body      what attempt 1 sent and every other sends; None before
+    *_at      UTC seconds
+    """
+
+    id: str
+    task_id: str
+    account_id: str
+    public_id: str
+    dialect: str
+    url: str
+    host: str
+    state: DeliveryState
+    attempt: int
+    next_at: float
+    body: str | None
+    created_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a delivery; `status` is None where no HTTP answer came, `error` says why."""
+
+    number: int
+    started_at: float
+    took_s: float
+    status: int | None
+    error: str
 
 
 def check_prompt(prompt: str) -> str:

@@ -36,6 +36,9 @@ account = Table(
     Column("available", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
+    # Which of the account's callback secrets is in force, and until when the one before it is too.
+    Column("secret_number", Integer, nullable=False, server_default="1"),
+    Column("old_secret_until", Double),
     CheckConstraint("available >= 0", name="available_not_negative"),
     CheckConstraint("held >= 0", name="held_not_negative"),
 )
@@ -66,6 +69,8 @@ api_key = Table(
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Column("disabled_at", Double),
+    # Micro-credits that the key's tasks settled.
+    Column("used", BigInteger, nullable=False, server_default="0"),
     Index("api_key_by_account", "account_id"),
 )
 
@@ -134,6 +139,7 @@ task = Table(
     Column("started_at", Double),
     Column("ended_at", Double),
     Index("task_to_claim", "account_id", "state", "priority", "id"),
+    Index("task_by_account", "account_id", "id"),
     Index("task_by_worker", "worker_id", "state"),
     Index("task_by_compat", "compat", "state", "ended_at"),
     Index("task_by_state", "state", "ended_at"),
@@ -154,15 +160,63 @@ file = Table(
     Index("file_to_sweep", "deleted_at", "expires_at"),
 )
 
+# A callback that is owed: made with the end of its task, sent by delivery.py.
 outbox = Table(
     "outbox",
     metadata,
     Column("id", String(40), primary_key=True),
     Column("task_id", String(40), nullable=False, unique=True),
+    Column("account_id", String(40), nullable=False),
+    Column("public_id", String(128), nullable=False),
+    Column("dialect", String(20), nullable=False),
     Column("url", Text, nullable=False),
+    Column("host", String(255), nullable=False),
     Column("state", String(12), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("next_at", Double, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    # What attempt 1 sent; sent again as it is.
+    Column("body", Text),
     Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
     Index("outbox_due", "state", "next_at"),
+    Index("outbox_by_account", "account_id", "id"),
+)
+
+delivery_attempt = Table(
+    "delivery_attempt",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("delivery_id", String(40), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("took_s", Double, nullable=False),
+    # HTTP status; none where no answer came, and then `error` says why.
+    Column("status", Integer),
+    Column("error", Text, nullable=False),
+    Index("attempt_by_delivery", "delivery_id", "id"),
+)
+
+# The answer that a request with an idempotency key was given, for whoever sends it again.
+idem = Table(
+    "idem",
+    metadata,
+    Column("account_id", String(40), primary_key=True),
+    Column("route", String(80), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("task_id", String(40), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("idem_to_sweep", "expires_at"),
+)
+
+# What the operator has switched: a row is there while it is so. `maintenance`, `without NAME`.
+switch = Table(
+    "switch",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("message", Text, nullable=False),
 )
