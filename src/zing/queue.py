@@ -13,7 +13,17 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from zing import ledger
-from zing.errors import Cancelled, EngineFailed, NotCancellable, QueueFull, UnknownTask, ZingError
+from zing.errors import (
+    Cancelled,
+    EngineLost,
+    ModelGone,
+    NotCancellable,
+    QueueFull,
+    TimedOut,
+    UnknownTask,
+    Unreadable,
+    ZingError,
+)
 from zing.netguard import host_of
 from zing.store import files
 from zing.store.files import File
@@ -24,6 +34,7 @@ from zing.task import DeliveryState, ImageRequest, Task, TaskState
 ATTEMPTS_MAX = 3
 QUEUE_MAX = 10_000
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
+EXPIRED_AT_ONCE = 100
 PRIORITY = 100  # lower is served first
 
 _FREE = or_(lane.c.max_running.is_(None), lane.c.running < lane.c.max_running)
@@ -136,8 +147,7 @@ def claim(
             claims.append(Claim(to_task(held), held.claim_token, held.suffix))
         except (RecursionError, TypeError, ValueError):
             # One row that this version cannot read must not stop all others.
-            unread = EngineFailed("What was asked for cannot be read; nothing was charged.")
-            _end(connection, held, failure(unread), now)
+            _end(connection, held, failure(Unreadable()), now)
     return claims
 
 
@@ -242,6 +252,23 @@ def reap(connection: Connection, now: float, dead: str = "") -> list[str]:
     for row in connection.execute(held.with_for_update()).all():
         _reclaim(connection, row, now)
     return ids
+
+
+def expire(connection: Connection, now: float, timeout_s: float) -> int:
+    """Fail the tasks that were accepted that long ago and are still queued; how many, of some."""
+    old = select(task).where(task.c.state == TaskState.QUEUED, task.c.created_at < now - timeout_s)
+    rows = connection.execute(old.limit(EXPIRED_AT_ONCE).with_for_update(skip_locked=True)).all()
+    drawn = _models_drawn(connection, now) if rows else set()
+    for row in rows:
+        late = TimedOut(f"Nobody drew this within {timeout_s:g} s; nothing was charged.")
+        _end(connection, row, failure(late if row.model in drawn else ModelGone()), now)
+    return len(rows)
+
+
+def _models_drawn(connection: Connection, now: float) -> set[str]:
+    """The models that the workers alive have said they draw with."""
+    said = connection.scalars(select(worker.c.progress).where(worker.c.lease_until > now))
+    return {json.loads(each).get("model", "") for each in said}
 
 
 def _insert(connection: Connection, identity: str, submission: Submission, now: float) -> None:
@@ -383,8 +410,8 @@ def _reclaim(connection: Connection, row: Row[Any], now: float) -> None:
     if row.cancel_requested:
         _end(connection, row, failure(Cancelled()), now)
     elif row.attempt >= ATTEMPTS_MAX:
-        died = EngineFailed(f"The engine stopped {row.attempt} times while it drew this.")
-        _end(connection, row, failure(died), now)
+        times = f"The engine stopped {row.attempt} times while it drew this; nothing was charged."
+        _end(connection, row, failure(EngineLost(times)), now)
     else:
         _requeue(connection, row, row.attempt, now)
 
