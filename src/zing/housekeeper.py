@@ -8,7 +8,7 @@ from functools import partial
 from zing import queue
 from zing.blobs import Blobs
 from zing.errors import ZingError
-from zing.store import Store, files
+from zing.store import Store, files, idem
 
 TICK_S = 0.5
 SWEEP_EVERY_S = 30.0
@@ -60,8 +60,9 @@ class Housekeeper:
         return bool(workers)
 
     def sweep(self) -> int:
-        """Delete the pictures whose time is over; how many."""
+        """Delete the pictures whose time is over, how many, and forget old idempotency keys."""
         count = 0
+        self._store.write(partial(idem.sweep, now=self._clock()))
         while True:
             now = self._clock()
             gone = self._store.write(partial(files.sweep, now=now))

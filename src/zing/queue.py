@@ -17,7 +17,7 @@ from zing.errors import Cancelled, EngineFailed, NotCancellable, QueueFull, Unkn
 from zing.netguard import host_of
 from zing.store import files
 from zing.store.files import File
-from zing.store.schema import lane, outbox, task, worker
+from zing.store.schema import api_key, lane, outbox, task, worker
 from zing.store.tasks import dump_request, to_task
 from zing.task import DeliveryState, ImageRequest, Task, TaskState
 
@@ -351,6 +351,9 @@ def _end(connection: Connection, row: Row[Any], outcome: Outcome, now: float) ->
     )
     money = ledger.settle if succeeded else ledger.release
     money(connection, row.account_id, row.id, row.cost, now)
+    if succeeded:
+        used = update(api_key).where(api_key.c.id == row.key_id)
+        connection.execute(used.values(used=api_key.c.used + row.cost))
     if outcome.file is not None:
         files.add(connection, row.id, outcome.file)
     count = lane.c.queued if row.state == TaskState.QUEUED else lane.c.running
