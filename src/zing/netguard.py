@@ -281,9 +281,9 @@ def callback_rules() -> Rules:
     proxy = config.read(config.EGRESS_PROXY)
     rules = Rules(
         ports=_ports(config.CALLBACK_PORTS),
-        allow=_hosts(config.CALLBACK_ALLOW),
-        deny=_hosts(config.CALLBACK_DENY),
-        private=_hosts(config.CALLBACK_PRIVATE),
+        allow=hosts(config.CALLBACK_ALLOW),
+        deny=hosts(config.CALLBACK_DENY),
+        private=hosts(config.CALLBACK_PRIVATE),
         proxy=proxy,
     )
     if proxy:
@@ -418,7 +418,7 @@ def _checked(rules: Rules) -> Rules:
     return rules
 
 
-def _hosts(setting: config.Setting) -> tuple[str, ...]:
+def hosts(setting: config.Setting) -> tuple[str, ...]:
     """The hosts that a setting names, in the form that hosts are compared in."""
     text = config.read(setting)
     try:
