@@ -122,9 +122,9 @@ def callback_rules() -> Rules:
     """The operator's rules for callbacks; raises BadSetting."""
     return Rules(
         ports=_ports(config.CALLBACK_PORTS),
-        allow=_hosts(config.CALLBACK_ALLOW),
-        deny=_hosts(config.CALLBACK_DENY),
-        private=_hosts(config.CALLBACK_PRIVATE),
+        allow=hosts(config.CALLBACK_ALLOW),
+        deny=hosts(config.CALLBACK_DENY),
+        private=hosts(config.CALLBACK_PRIVATE),
         proxy=config.read(config.EGRESS_PROXY),
     )
 
@@ -234,7 +234,7 @@ def _plain(entry: str) -> str:
         ) from None
 
 
-def _hosts(setting: config.Setting) -> tuple[str, ...]:
+def hosts(setting: config.Setting) -> tuple[str, ...]:
     """The hosts that a setting names, in the form that hosts are compared in."""
     text = config.read(setting)
     try:

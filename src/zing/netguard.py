@@ -25,12 +25,13 @@ from zing.egress import (
     callback_rules,
     check_url,
     host_of,
+    hosts,
     read_proxy,
     read_url,
 )
 from zing.errors import Unreachable
 
-__all__ = ["Door", "Rules", "Reply", "callback_rules", "check_url", "host_of", "is_public"]
+__all__ = ["Door", "Rules", "Reply", "callback_rules", "check_url", "host_of", "hosts", "is_public"]
 
 READ_MAX = 65536
 # Look-ups at once: a name server that hangs holds a thread for each.
