@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from zing import errors
-from zing.dialects.base import Answer, Dialect
-from zing.task import ImageRequest, Task, TaskState, TaskView
+from zing.dialects.base import Answer
+from zing.task import Credits, ImageRequest, Listing, Task, TaskPage, TaskState, TaskView
 
 FOLDER = Path(__file__).parent / "golden"
 NOW, END = 1763630000.123, 1763630002.456
@@ -42,7 +42,8 @@ VIEWS: dict[str, dict[str, Any]] = {
         "attempt": 1,
         "progress": 62,
     }
-    for name in ("BadPicture", "OutOfMemory", "TimedOut", "EngineFailed", "Internal")
+    for name in """Unreadable BadPicture WrongSize NotEncoded StorageFull OutOfMemory TimedOut
+    EngineFailed EngineLost ModelGone Unreachable Internal""".split()
 }
 
 
@@ -135,7 +136,7 @@ def outcome(read: Callable[[], Any]) -> Any:
         return error
 
 
-def check(dialect: Dialect, golden: dict[str, Any]) -> None:
+def check(dialect: Any, golden: dict[str, Any]) -> None:
     """Raise AssertionError where the dialect does otherwise than its golden file."""
     _check_addresses(dialect, golden)
     for case in golden["requests"]:
@@ -143,20 +144,56 @@ def check(dialect: Dialect, golden: dict[str, Any]) -> None:
         _check_read(lambda case=case: dialect.parse(case["fields"]), case, expected)
     for case in golden["task_ids"]:
         _check_read(lambda case=case: list(dialect.task_ids(case["fields"])), case, case.get("ids"))
+    for case in golden["reads"]:
+        read = getattr(dialect, case["call"])
+        _check_read(lambda read=read, case=case: read(case["fields"]), case, _of_read(case))
     for case in golden["replies"]:
-        reply = getattr(dialect, case["call"])
-        _check_reply(reply(view(golden, case["of"], **case.get("with", {}))), case)
+        _check_reply(_reply(getattr(dialect, case["call"]), golden, case), case)
+    for case in golden["signatures"]:
+        found = dialect.signature(case["public_id"], case["secret"], case["now"])
+        assert found == case["headers"], case
     for case in golden["refused"]:
         kind = getattr(errors, case["error"])
         _check_reply(dialect.refused(kind(WHY, **_of_error(case))), case)
+
+
+def _of_read(case: dict[str, Any]) -> Any:
+    if "listing" not in case:
+        return case.get("gives")
+    states, page, size = case["listing"]
+    return Listing(tuple(map(TaskState, states)), page, size)
+
+
+def _reply(words: Callable[..., Any], golden: dict[str, Any], case: dict[str, Any]) -> Answer:
+    """What a dialect says of what the case gives it."""
+    match case["call"]:
+        case "batch":
+            return words([view(golden, of) for of in case["of"]])
+        case "listed":
+            views = tuple(view(golden, of) for of in case["of"])
+            return words(TaskPage(views, case["total"], Listing((), *case["page"])))
+        case "credits":
+            return words(Credits(*case["credits"]))
+        case "told":
+            return Answer(200, words(view(golden, case["of"]), case["available"]))
+        case "fresh":
+            return words(case["url"])
+        case _:
+            return words(view(golden, case["of"], **case.get("with", {})))
 
 
 def _of_error(case: dict[str, Any]) -> dict[str, Any]:
     return {name: case[name] for name in ("field", "retry_after_s") if name in case}
 
 
-def _check_addresses(dialect: Dialect, golden: dict[str, Any]) -> None:
-    routes = [[each.method, each.path, each.use, each.reads] for each in dialect.ROUTES]
+def _check_addresses(dialect: Any, golden: dict[str, Any]) -> None:
+    routes = [
+        [
+            *(each.method, each.path, each.use, each.reads),
+            *(each.asks.__name__, each.words.__name__, each.wait_s),
+        ]
+        for each in dialect.ROUTES
+    ]
     assert golden["name"] == dialect.NAME
     assert list(dialect.PREFIXES) == golden["prefixes"]
     assert golden["suffix"] == dialect.SUFFIX

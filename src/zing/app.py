@@ -5,13 +5,16 @@ Nothing is decided here: a dialect reads and words, the service does. Bodies are
 """
 
 import asyncio
+import hashlib
 import json
 import logging
+import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -27,31 +30,37 @@ from zing.blobs import LINK_PATH, MEDIA_TYPES
 from zing.dialects.base import Answer, Dialect, Reads, Use
 from zing.dialects.base import Route as Address
 from zing.errors import (
+    BadField,
+    IdempotencyInFlight,
     Internal,
     UnknownRoute,
     WrongMethod,
     ZingError,
 )
+from zing.extension import Extender, Off
 from zing.keys import Key
-from zing.service import Service
-from zing.task import TaskView
+from zing.service import Once, Service
+from zing.store.idem import Sent
+from zing.task import Delivery, ImageRequest, TaskView
 
-CANCEL_WAIT_S = 5.0
-CANCEL_LOOK_S = 0.05
+WAIT_LOOK_S = 0.05
+IDEMPOTENCY_KEY = "Idempotency-Key"
+REPLAYED = {"Idempotency-Replayed": "true"}
+EXTENDED = "X-Zing-Prompt-Extend"
 
 log = logging.getLogger(__name__)
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
-def build(service: Service, lifespan: Lifespan | None = None) -> Starlette:
+def build(parts: "Wiring", lifespan: Lifespan | None = None) -> Starlette:
     """The ASGI application."""
     addresses = [
-        Route(address.path, Endpoint(service, dialect, address).answer, methods=[address.method])
-        for dialect in dialects.ALL
+        Route(address.path, Endpoint(parts, dialect, address).answer, methods=[address.method])
+        for dialect in parts.dialects
         for address in dialect.ROUTES
     ]
-    own = Pages(service)
+    own = Pages(parts)
     built = Starlette(
         routes=[
             *addresses,
@@ -60,13 +69,26 @@ def build(service: Service, lifespan: Lifespan | None = None) -> Starlette:
             Route("/readyz", own.readyz),
             Route("/", own.front),
         ],
-        exception_handlers={404: _no_route, 405: _no_route},
+        exception_handlers={404: own.no_route, 405: own.no_route},
         lifespan=lifespan,
     )
     # A redirect would go where the caller's Host header says.
     built.router.redirect_slashes = False
     built.add_middleware(RequestId)
     return built
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What the addresses stand on: the use cases, the dialects, who extends prompts.
+
+    answering  the idempotency keys whose first request is being answered, by account and address
+    """
+
+    service: Service
+    dialects: tuple[Dialect, ...] = dialects.ALL
+    extender: Extender = field(default_factory=Off)
+    answering: set[tuple[str, str, str]] = field(default_factory=set)
 
 
 class RequestId:
@@ -87,11 +109,24 @@ class RequestId:
         await self._app(scope, receive, named)
 
 
+def tell(parts: Wiring, delivery: Delivery) -> str:
+    """The body of a callback, in the words of the dialect that its task came by."""
+    view, available = parts.service.owed(delivery)
+    dialect = next(each for each in parts.dialects if delivery.dialect == each.NAME)
+    return _compact(dialect.told(view, available))
+
+
+def sign(parts: Wiring, delivery: Delivery, secret: str, now: int) -> Mapping[str, str]:
+    """The headers by which a dialect's own receivers check a callback."""
+    dialect = next(each for each in parts.dialects if delivery.dialect == each.NAME)
+    return dialect.signature(delivery.public_id, secret, now)
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """One address of one dialect."""
 
-    service: Service
+    parts: Wiring
     dialect: Dialect
     address: Address
 
@@ -99,9 +134,14 @@ class Endpoint:
         """The reply, whatever happens; an error we did not foresee is logged and says little."""
         try:
             body = await bodies.read(request)
-            answer = await to_thread.run_sync(self._serve, request, body)
-            if self.address.use is Use.CANCEL:
-                answer = await self._when_ended(request, answer)
+            match self.address.use:
+                case Use.SUBMIT:
+                    answer = await self._submit(request, body)
+                case Use.CANCEL:
+                    view = await to_thread.run_sync(self._cancel, request, body)
+                    answer = await self._when_ended(view)
+                case _:
+                    answer = await to_thread.run_sync(self._serve, request, body)
         except ZingError as error:
             answer = self.dialect.refused(error)
         except Exception:  # the last door: nobody else would answer
@@ -111,21 +151,32 @@ class Endpoint:
 
     def _serve(self, request: Request, body: bytes) -> Answer:
         """Who asks, what they ask, what comes of it; runs in a thread."""
-        key = self.service.authenticate(self.dialect.key(request.headers.get("authorization", "")))
-        fields = self._fields(request, body)
+        key = self._key(request)
+        asked = self.address.asks(self._fields(request, body))
+        service, account_id = self.parts.service, key.account_id
         match self.address.use:
-            case Use.SUBMIT:
-                asked = self.dialect.parse(fields)
-                return self.dialect.created(
-                    self.service.submit(key, self.dialect, asked, dict(fields))
-                )
             case Use.LOOK:
-                return self._look(key, self.dialect.task_ids(fields)[0])
-            case Use.CANCEL:
-                identity = self.dialect.task_ids(fields)[0]
-                return self.dialect.cancelled(self.service.cancel(identity, key.account_id))
+                return self._look(asked[0], account_id)
+            case Use.BATCH:
+                return self.address.words(service.batch(asked, account_id))
+            case Use.LIST:
+                return self.address.words(service.list_tasks(account_id, asked))
             case Use.DELETE:
-                return self._delete(key, self.dialect.task_ids(fields))
+                return self._delete(asked, account_id)
+            case Use.CREDITS:
+                return self.address.words(service.credits(key))
+            case Use.LINK:
+                return self.address.words(service.fresh_link(asked, account_id))
+        raise AssertionError(f"{self.address.use} is served elsewhere")
+
+    def _cancel(self, request: Request, body: bytes) -> TaskView:
+        key = self._key(request)
+        asked = self.address.asks(self._fields(request, body))
+        return self.parts.service.cancel(asked[0], key.account_id)
+
+    def _key(self, request: Request) -> Key:
+        text = self.dialect.key(request.headers.get("authorization", ""))
+        return self.parts.service.authenticate(text)
 
     def _fields(self, request: Request, body: bytes) -> Mapping[str, Any]:
         match self.address.reads:
@@ -137,41 +188,111 @@ class Endpoint:
                 return bodies.form(request.headers, body)
             case Reads.JSON:
                 return bodies.json_object(request.headers, body)
+            case Reads.ANY:
+                inside = bodies.form(request.headers, body) if body else {}
+                return dict(request.query_params) | inside
 
-    def _look(self, key: Key, public_id: str) -> Answer:
-        view = self.service.look(public_id, key.account_id)
-        answer = self.dialect.shown(view)
+    def _look(self, public_id: str, account_id: str) -> Answer:
+        view = self.parts.service.look(public_id, account_id)
+        answer = self.address.words(view)
         return Answer(answer.status, answer.body, {**answer.headers, **_tokens(view)})
 
-    def _delete(self, key: Key, public_ids: Any) -> Answer:
+    def _delete(self, public_ids: Sequence[str], account_id: str) -> Answer:
         """Delete all or, where one of the ids is none of the account's, nothing."""
         identities = list(dict.fromkeys(public_ids))
         for each in identities:
-            self.service.look(each, key.account_id)
-        views = [self.service.delete(each, key.account_id) for each in identities]
-        return self.dialect.cancelled(views[-1])
+            self.parts.service.look(each, account_id)
+        views = [self.parts.service.delete(each, account_id) for each in identities]
+        return self.address.words(views[-1])
 
-    async def _when_ended(self, request: Request, answer: Answer) -> Answer:
-        """The task as it is when it has ended, or after CANCEL_WAIT_S."""
-        public_id = self.dialect.task_ids(request.path_params)[0]
-        latest = time.monotonic() + CANCEL_WAIT_S
-        while True:
-            view = await to_thread.run_sync(self.service.look, public_id, None)
-            if view.task.state.ended or time.monotonic() > latest:
-                return self.dialect.cancelled(view)
-            await asyncio.sleep(CANCEL_LOOK_S)
+    async def _submit(self, request: Request, body: bytes) -> Answer:
+        """A new task's answer, or the first one's where this idempotency key had one."""
+        key = await to_thread.run_sync(self._key, request)
+        fields = self._fields(request, body)
+        asked = self.address.asks(fields)
+        sent = self._sent(request, key, fields)
+        with self._alone(sent):
+            first = sent and await to_thread.run_sync(self.parts.service.first_answer, sent)
+            if first:
+                return Answer(200, json.loads(first), REPLAYED)
+            asked, headers = await self._extended(key, asked)
+            if sent is not None:
+                accept = partial(self._accept_once, sent, key, asked, dict(fields))
+                answer = await to_thread.run_sync(accept)
+            else:
+                submit = partial(self.parts.service.submit, key, self.dialect, asked, dict(fields))
+                answer = await self._when_ended(await to_thread.run_sync(submit))
+        return replace(answer, headers={**answer.headers, **headers})
+
+    def _accept_once(
+        self, sent: Sent, key: Key, asked: ImageRequest, fields: dict[str, Any]
+    ) -> Answer:
+        once = Once(sent, lambda view: _compact(self.address.words(view).body))
+        answered = self.parts.service.submit_once(key, self.dialect, asked, fields, once)
+        return Answer(200, json.loads(answered.answer), REPLAYED if answered.again else {})
+
+    def _sent(self, request: Request, key: Key, fields: Mapping[str, Any]) -> Sent | None:
+        """The request under its idempotency key; None where it has none."""
+        text = request.headers.get(IDEMPOTENCY_KEY)
+        if text is None:
+            return None
+        if not re.fullmatch(r"[!-~]{1,255}", text):
+            raise BadField(
+                f"{IDEMPOTENCY_KEY} must have 1 to 255 letters, digits and signs, and no space.",
+                field=IDEMPOTENCY_KEY,
+            )
+        asked = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return Sent(key.account_id, self.address.path, text, asked)
+
+    @contextmanager
+    def _alone(self, sent: Sent | None) -> Iterator[None]:
+        """Refuse a second request with an idempotency key while the first is being answered."""
+        if sent is None:
+            yield
+            return
+        place = (sent.account_id, sent.route, sent.key)
+        if place in self.parts.answering:
+            raise IdempotencyInFlight(retry_after_s=1)
+        self.parts.answering.add(place)
+        try:
+            yield
+        finally:
+            self.parts.answering.discard(place)
+
+    async def _extended(
+        self, key: Key, asked: ImageRequest
+    ) -> tuple[ImageRequest, Mapping[str, str]]:
+        """The request with its prompt extended where it asks for that, and what to say of it."""
+        if not asked.extend:
+            return asked, {}
+        if isinstance(self.parts.extender, Off):
+            return asked, {EXTENDED: "off"}
+        await to_thread.run_sync(self.parts.service.check_funds, key)
+        text = await self.parts.extender.extend(asked.prompt)
+        return replace(asked, extended=text), {EXTENDED: "done" if text else "failed"}
+
+    async def _when_ended(self, view: TaskView) -> Answer:
+        """The task in the address's words when it has ended, or after the address's time."""
+        latest = time.monotonic() + self.address.wait_s
+        while not view.task.state.ended and time.monotonic() < latest:
+            await asyncio.sleep(WAIT_LOOK_S)
+            look = partial(self.parts.service.look, view.task.public_id, None)
+            view = await to_thread.run_sync(look)
+        return self.address.words(view)
 
 
 @dataclass(frozen=True)
 class Pages:
     """What every server has: pictures by link, health, a front page."""
 
-    service: Service
+    parts: Wiring
 
     async def picture(self, request: Request) -> Response:
         """A picture by its signed link; 404 where it is none, 410 when its time is over."""
         try:
-            found = await to_thread.run_sync(self.service.picture, request.path_params["link"])
+            found = await to_thread.run_sync(
+                self.parts.service.picture, request.path_params["link"]
+            )
         except LookupError:
             return PlainTextResponse("This picture's time is over.\n", 410)
         except ZingError as error:
@@ -179,7 +300,7 @@ class Pages:
         if found is None:
             return PlainTextResponse("There is no such picture.\n", 404)
         file, data = found
-        left_s = max(0, int(file.expires_at - self.service.clock()))
+        left_s = max(0, int(file.expires_at - self.parts.service.clock()))
         headers = {
             "ETag": f'"{file.sha256}"',
             "Cache-Control": f"private, max-age={left_s}",
@@ -195,7 +316,7 @@ class Pages:
     async def readyz(self, _request: Request) -> Response:
         """Whether a picture asked for now would be drawn now, and what each part does."""
         try:
-            facts = await to_thread.run_sync(self.service.ready)
+            facts = await to_thread.run_sync(self.parts.service.ready)
         except ZingError as error:
             facts = {"ready": False, "database": str(error)}
         return _json(200 if facts["ready"] else 503, facts)
@@ -203,22 +324,21 @@ class Pages:
     async def front(self, _request: Request) -> Response:
         """What this is, for a person who opens the address."""
         lines = ["zing is running.", ""]
-        for dialect in dialects.ALL:
-            lines += [f"{each.method:5} {each.path}" for each in dialect.ROUTES]
-        return PlainTextResponse("\n".join([*lines, "", "GET   /readyz", ""]))
+        for dialect in self.parts.dialects:
+            lines += [f"{each.method:6} {each.path}" for each in dialect.ROUTES]
+        return PlainTextResponse("\n".join([*lines, "", "GET    /readyz", ""]))
 
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    """An unknown address or method, in the words of the dialect whose prefix it is below."""
-    path = request.scope["path"]
-    wrong_method = isinstance(error, HTTPException) and error.status_code == 405
-    refusal = WrongMethod() if wrong_method else UnknownRoute()
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    dialect = dialects.below(path)
-    if dialect is None:
-        return _json(405 if wrong_method else 404, {"error": {"message": str(refusal)}}, headers)
-    answer = dialect.refused(refusal)
-    return _response(Answer(answer.status, answer.body, {**answer.headers, **headers}))
+    async def no_route(self, request: Request, error: Exception) -> Response:
+        """An unknown address or method, in the words of the dialect whose prefix it is below."""
+        wrong_method = isinstance(error, HTTPException) and error.status_code == 405
+        refusal = WrongMethod() if wrong_method else UnknownRoute()
+        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        dialect = dialects.below(request.scope["path"], self.parts.dialects)
+        if dialect is None:
+            status = 405 if wrong_method else 404
+            return _json(status, {"error": {"message": str(refusal)}}, headers)
+        answer = dialect.refused(refusal)
+        return _response(replace(answer, headers={**answer.headers, **headers}))
 
 
 def _tokens(view: TaskView) -> dict[str, str]:
@@ -237,6 +357,10 @@ def _response(answer: Answer) -> Response:
 def _json(
     status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Compact JSON, fields in their order: shell clients search it as text."""
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    text = _compact(body)
     return Response(text, status, headers=dict(headers or {}), media_type="application/json")
+
+
+def _compact(body: Mapping[str, Any]) -> str:
+    """Compact JSON, fields in their order: shell clients search it as text."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))

@@ -11,7 +11,7 @@ from zing import queue
 from zing.blobs import Blobs
 from zing.config import QUEUE_TIMEOUT
 from zing.errors import ZingError
-from zing.store import Store, files
+from zing.store import Store, files, idem
 
 TICK_S = 0.5
 SWEEP_EVERY_S = 30.0
@@ -82,8 +82,9 @@ class Housekeeper:
             count += gone
 
     def sweep(self) -> int:
-        """Delete the pictures whose time is over; how many."""
+        """Delete the pictures whose time is over, how many, and forget old idempotency keys."""
         count = 0
+        self._store.write(partial(idem.sweep, now=self._clock()))
         while True:
             now = self._clock()
             gone = self._store.write(partial(files.sweep, now=now))

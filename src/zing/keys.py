@@ -109,6 +109,11 @@ def find(connection: Connection, text: str) -> Key:
     raise UnknownKey(f"There is no key {wanted[:40]!r}; `zing keys list` names them.")
 
 
+def used(connection: Connection, key_id: str) -> int:
+    """Micro-credits that the tasks of a key settled."""
+    return int(connection.scalar(select(api_key.c.used).where(api_key.c.id == key_id)) or 0)
+
+
 def list_keys(connection: Connection) -> list[Key]:
     """Every key, oldest first."""
     rows = connection.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.id))

@@ -25,9 +25,9 @@ from zing.errors import (
     ZingError,
 )
 from zing.netguard import host_of
-from zing.store import files
+from zing.store import files, switches
 from zing.store.files import File
-from zing.store.schema import lane, outbox, task, worker
+from zing.store.schema import api_key, lane, outbox, task, worker
 from zing.store.tasks import dump_request, to_task
 from zing.task import DeliveryState, ImageRequest, Task, TaskState
 
@@ -110,8 +110,10 @@ def task_id(now: float) -> str:
 def accept(connection: Connection, submission: Submission, now: float) -> Task:
     """The queued task, its price held; raises InsufficientCredits or QueueFull.
 
-    A request that safety refuses is accepted, ended and released at once.
+    Unavailable or SwitchedOff where the operator takes no new tasks. A request that safety
+    refuses is accepted, ended and released at once.
     """
+    switches.check(connection, submission.dialect)
     waiting = connection.scalar(_WAITING) or 0
     if waiting >= QUEUE_MAX:
         raise QueueFull(retry_after_s=10)
@@ -378,6 +380,9 @@ def _end(connection: Connection, row: Row[Any], outcome: Outcome, now: float) ->
     )
     money = ledger.settle if succeeded else ledger.release
     money(connection, row.account_id, row.id, row.cost, now)
+    if succeeded:
+        used = update(api_key).where(api_key.c.id == row.key_id)
+        connection.execute(used.values(used=api_key.c.used + row.cost))
     if outcome.file is not None:
         files.add(connection, row.id, outcome.file)
     count = lane.c.queued if row.state == TaskState.QUEUED else lane.c.running

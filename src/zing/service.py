@@ -2,35 +2,55 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from zing import config, keys, netguard, queue, safety
+from zing import config, keys, ledger, netguard, queue, safety
 from zing.blobs import Blobs, Links
 from zing.config import LINK_TTL, PRICE
 from zing.errors import (
+    BadField,
     Blocked,
+    IdempotencyConflict,
+    InsufficientCredits,
     Internal,
     NotCancellable,
     Unavailable,
+    UnknownTask,
     ZingError,
 )
 from zing.keys import Key
 from zing.queue import Submission
-from zing.store import Store, files, switches, tasks
+from zing.store import Store, files, idem, switches, tasks
 from zing.store.files import File
+from zing.store.idem import Sent
 from zing.store.tasks import Look
-from zing.task import SEED_MAX, ImageRequest, Task, TaskState, TaskView, parse_credits
+from zing.task import (
+    SEED_MAX,
+    Credits,
+    Delivery,
+    ImageRequest,
+    Listing,
+    Task,
+    TaskPage,
+    TaskState,
+    TaskView,
+    parse_credits,
+)
 
 # Shown where nothing was measured yet, neither by a picture nor by a worker's start.
 UNMEASURED_S = 10
 ID_TRIES = 10
 _PICK = random.SystemRandom()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,6 +91,22 @@ class Via(Protocol):
 
 
 @dataclass(frozen=True)
+class Once:
+    """An idempotency key, and how the answer to its first request is put into words."""
+
+    sent: Sent
+    words: Callable[[TaskView], str]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answer to a request with an idempotency key; `again` where it is the first one's."""
+
+    answer: str
+    again: bool
+
+
+@dataclass(frozen=True)
 class Service:
     """The use cases over one database; `wake` tells the workers that there is something to do."""
 
@@ -82,6 +118,7 @@ class Service:
     served: Served
     clock: Callable[[], float]
     wake: Callable[[], None]
+    rules: netguard.Rules = field(default_factory=netguard.Rules)
 
     def authenticate(self, text: str) -> Key:
         """The key that a text is; raises BadKey, KeyEnded or KeyDisabled."""
@@ -93,16 +130,94 @@ class Service:
 
         Raises Refused, and then nothing was charged or queued.
         """
-        if request.callback_url:
-            netguard.check_url(request.callback_url)
-        if request.strict and not self.served.strict:
-            raise Unavailable(
-                f"The model {self.served.name} may draw people and no picture check is installed, "
-                "so the strict safety level cannot be kept; ask without it."
-            )
-        accepted = self._accept(key, via, request, fields)
+        self._check(request)
+        now = self.clock()
+        accepted = self._accept(
+            partial(self._submission, key, via, request, fields),
+            lambda tx, submission: queue.accept(tx, submission, now),
+        )
         self.wake()
         return self.look(accepted.public_id, key.account_id)
+
+    def submit_once(
+        self, key: Key, via: Via, request: ImageRequest, fields: dict[str, Any], once: Once
+    ) -> Answered:
+        """As `submit`, and the answer is kept with the task: whoever sends the same again gets it.
+
+        Raises IdempotencyConflict where the key came with another request before.
+        """
+        self._check(request)
+        now = self.clock()
+
+        def accept(tx: Connection, submission: Submission) -> Answered:
+            first = self._first_answer(tx, once.sent, now)
+            if first is not None:
+                return Answered(first, again=True)
+            task = queue.accept(tx, submission, now)
+            look = tasks.look(tx, task.public_id, key.account_id, now)
+            answer = once.words(self._view(look))
+            idem.keep(tx, once.sent, task.id, answer, now)
+            return Answered(answer, again=False)
+
+        answered = self._accept(partial(self._submission, key, via, request, fields), accept)
+        self.wake()
+        return answered
+
+    def first_answer(self, sent: Sent) -> str | None:
+        """What the first request with an idempotency key was answered; None where this is it.
+
+        Raises IdempotencyConflict.
+        """
+        now = self.clock()
+        return self.store.read(lambda tx: self._first_answer(tx, sent, now))
+
+    def check_funds(self, key: Key) -> None:
+        """Raise InsufficientCredits where a task could not be paid for now."""
+        balance = self.store.read(lambda tx: ledger.balance(tx, key.account_id))
+        if balance.available < self.terms.price:
+            raise InsufficientCredits
+
+    def list_tasks(self, account_id: str, listing: Listing) -> TaskPage:
+        """A page of an account's tasks, the newest first, without links."""
+        found, total = self.store.read(lambda tx: tasks.page(tx, account_id, listing))
+        looks = [Look(each, None, *steps, 0, 0, None) for each, steps in found]
+        return TaskPage(tuple(map(self._view, looks)), total, listing)
+
+    def batch(self, public_ids: Sequence[str], account_id: str) -> list[TaskView]:
+        """Of these tasks the ones that are the account's, in the order of the ids."""
+        now = self.clock()
+
+        def look(tx: Connection) -> Iterator[Look]:
+            for each in public_ids:
+                with suppress(UnknownTask):
+                    yield tasks.look(tx, each, account_id, now)
+
+        return [self._view(each) for each in self.store.read(lambda tx: list(look(tx)))]
+
+    def credits(self, key: Key) -> Credits:
+        """What the account of a key may spend, and what was used."""
+
+        def read(tx: Connection) -> Credits:
+            balance = ledger.balance(tx, key.account_id)
+            by_key = keys.used(tx, key.id)
+            return Credits(balance.available, balance.used, by_key, self.terms.price)
+
+        return self.store.read(read)
+
+    def fresh_link(self, url: str, account_id: str) -> str:
+        """A link that works now to the picture that a link of ours opens; raises BadField."""
+        checked = self.links.check(urlsplit(url).path.rpartition("/")[2])
+        file_id = checked[0] if checked else ""
+        found = self.store.read(lambda tx: files.owned(tx, file_id, account_id))
+        if found is None or found.deleted_at is not None or found.expires_at <= self.clock():
+            raise BadField("url is not of a picture of yours that is still kept.", field="url")
+        return self.links.sign(found.id, found.expires_at, found.suffix)
+
+    def owed(self, delivery: Delivery) -> tuple[TaskView, int]:
+        """The task that a callback tells of, and what its account may spend now."""
+        view = self.look(delivery.public_id, delivery.account_id)
+        balance = self.store.read(lambda tx: ledger.balance(tx, delivery.account_id))
+        return view, balance.available
 
     def look(self, public_id: str, account_id: str | None) -> TaskView:
         """A task as it is now; raises UnknownTask, also for another account's."""
@@ -165,20 +280,41 @@ class Service:
             "moderation": safety.LEVEL,
         }
 
-    def _accept(self, key: Key, via: Via, request: ImageRequest, fields: dict[str, Any]) -> Task:
-        """The accepted task; ids of a dialect's shape may be taken, and then another is tried."""
-        now = self.clock()
+    def _check(self, request: ImageRequest) -> None:
+        """Refuse what could never be served."""
+        if request.callback_url:
+            netguard.check_url(request.callback_url, self.rules)
+        if request.strict and not self.served.strict:
+            raise Unavailable(
+                f"The model {self.served.name} may draw people and no picture check is installed, "
+                "so the strict safety level cannot be kept; ask without it."
+            )
+
+    def _accept(
+        self,
+        submission: Callable[[], Submission],
+        accept: Callable[[Connection, Submission], T],
+    ) -> T:
+        """What accepting gives; ids of a dialect's shape may be taken, and then another is tried.
+
+        So is it where another request with the same idempotency key was accepted meanwhile.
+        """
         for _ in range(ID_TRIES):
-            submission = self._submission(key, via, request, fields, now)
             with suppress(IntegrityError):
-                return self.store.write(partial(queue.accept, submission=submission, now=now))
+                return self.store.write(partial(accept, submission=submission()))
         raise Internal("No free task id was found.")
 
+    def _first_answer(self, tx: Connection, sent: Sent, now: float) -> str | None:
+        kept = idem.find(tx, sent, now)
+        if kept is not None and kept.request_hash != sent.request_hash:
+            raise IdempotencyConflict
+        return None if kept is None else kept.answer
+
     def _submission(
-        self, key: Key, via: Via, request: ImageRequest, fields: dict[str, Any], now: float
+        self, key: Key, via: Via, request: ImageRequest, fields: dict[str, Any]
     ) -> Submission:
         return Submission(
-            public_id=via.new_id(now, _PICK),
+            public_id=via.new_id(self.clock(), _PICK),
             account_id=key.account_id,
             key_id=key.id,
             dialect=via.NAME,

@@ -171,6 +171,41 @@ class TaskView:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Which tasks of an account to show: those in `states`, by pages, the newest first.
+
+    page  counts from 1
+    """
+
+    states: tuple[TaskState, ...]
+    page: int
+    page_size: int
+
+
+@dataclass(frozen=True)
+class TaskPage:
+    """One page of a listing, and how many tasks all its pages have."""
+
+    views: tuple[TaskView, ...]
+    total: int
+    listing: Listing
+
+
+@dataclass(frozen=True)
+class Credits:
+    """What an account may spend, in micro-credits: holds are taken off, settles are used.
+
+    used_by_key  what tasks of the key that asks settled
+    price        of one picture today
+    """
+
+    available: int
+    used: int
+    used_by_key: int
+    price: int
+
+
+@dataclass(frozen=True)
 class Delivery:
     """A callback that is owed for a task that has ended.
 

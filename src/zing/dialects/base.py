@@ -3,9 +3,10 @@
 A dialect knows no database, no money, no web framework and no other dialect.
 """
 
+import math
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,20 +26,23 @@ from zing.errors import (
     named,
 )
 from zing.sizes import Size
-from zing.task import ImageRequest, Task, TaskState, TaskView, check_prompt
+from zing.task import MICRO, Task, TaskState, TaskView, check_prompt
 
 SIDE_MIN, SIDE_MAX = 376, 1536  # what the providers document of a picture's sides
-IDS_MAX = 100
 LOWER_ALNUM = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class Use(StrEnum):
-    """What an address is for."""
+    """What an address is for, with what its `asks` gives and its `words` takes."""
 
-    SUBMIT = "submit"
-    LOOK = "look"
-    CANCEL = "cancel"
-    DELETE = "delete"
+    SUBMIT = "submit"  # ImageRequest -> TaskView
+    LOOK = "look"  # one id -> TaskView
+    BATCH = "batch"  # ids -> the TaskViews of those that are there
+    LIST = "list"  # Listing -> TaskPage
+    CANCEL = "cancel"  # one id -> TaskView
+    DELETE = "delete"  # ids -> the last one's TaskView
+    CREDITS = "credits"  # nothing -> Credits
+    LINK = "link"  # the URL of a picture -> one that works now
 
 
 class Reads(StrEnum):
@@ -48,16 +52,7 @@ class Reads(StrEnum):
     FORM = "form"  # multipart/form-data, urlencoded or JSON
     QUERY = "query"
     PATH = "path"
-
-
-@dataclass(frozen=True)
-class Route:
-    """One address: HTTP method, path (Starlette's syntax), what it is for, where fields are."""
-
-    method: str
-    path: str
-    use: Use
-    reads: Reads
+    ANY = "any"  # the query and, where there is one, a body as with FORM
 
 
 @dataclass(frozen=True)
@@ -67,6 +62,27 @@ class Answer:
     status: int
     body: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One address of a dialect.
+
+    path    in Starlette's syntax
+    reads   where its fields are
+    asks    from the fields to what the use needs; raises BadInput with `field` set to the wire's
+            name, UnknownTask where an id is no task's for its shape alone
+    words   from what the use gives to the reply
+    wait_s  how long the reply waits for the task to end
+    """
+
+    method: str
+    path: str
+    use: Use
+    reads: Reads
+    asks: Callable[[Mapping[str, Any]], Any]
+    words: Callable[[Any], Answer]
+    wait_s: float = 0.0
 
 
 class Dialect(Protocol):
@@ -83,26 +99,17 @@ class Dialect(Protocol):
     def new_id(self, now: float, pick: random.Random) -> str:
         """A task id in this format's shape; `now` is UTC seconds."""
 
-    def parse(self, fields: Mapping[str, Any]) -> ImageRequest:
-        """The request in these fields; raises BadInput with `field` set to the wire's name."""
-
-    def task_ids(self, fields: Mapping[str, Any]) -> Sequence[str]:
-        """The ids that a look, a cancel or a delete names.
-
-        Raises BadInput where there is none, UnknownTask where one is no task's for its shape alone.
-        """
-
-    def created(self, view: TaskView) -> Answer:
-        """The reply to a submit."""
-
-    def shown(self, view: TaskView) -> Answer:
-        """The reply to a look."""
-
-    def cancelled(self, view: TaskView) -> Answer:
-        """The reply to a cancel or a delete of this task."""
-
     def refused(self, error: ZingError) -> Answer:
         """The reply to any request that could not be served; table in `ERRORS`."""
+
+    def told(self, view: TaskView, available: int) -> Mapping[str, Any]:
+        """The body of the callback for a task that has ended.
+
+        `available` is what the account may spend now, in micro-credits.
+        """
+
+    def signature(self, public_id: str, secret: str, now: int) -> Mapping[str, str]:
+        """The headers by which this format's receivers check a callback; `now` is UTC seconds."""
 
 
 def bearer(authorization: str) -> str:
@@ -177,16 +184,27 @@ def task_id(value: object, name: str) -> str:
     """
     if not isinstance(value, str) or not value:
         raise BadField(f"{name} is missing: write the id of a task.", field=name)
-    if not re.fullmatch(r"[\w.:-]{1,128}", value, re.ASCII):
+    if not is_task_id(value):
         raise UnknownTask
     return value
 
 
-def task_id_list(value: object, name: str) -> list[str]:
-    """The ids in a list of some; each costs a look-up, so they are not many."""
-    if not isinstance(value, list) or not 1 <= len(value) <= IDS_MAX:
-        raise BadField(f"{name} must be a list of 1 to {IDS_MAX} task ids.", field=name)
-    return [task_id(each, name) for each in value]
+def is_task_id(text: str) -> bool:
+    """Whether a text can be a task's id."""
+    return re.fullmatch(r"[\w.:-]{1,128}", text, re.ASCII) is not None
+
+
+def nothing(_fields: Mapping[str, Any]) -> None:
+    """What an address asks for that needs no fields."""
+
+
+def text_list(value: object, name: str, most: int) -> list[str]:
+    """The texts in a list of some; as ids each costs a look-up, so they are not many."""
+    if not isinstance(value, list) or not 1 <= len(value) <= most:
+        raise BadField(f"{name} must be a list of 1 to {most} task ids.", field=name)
+    if not all(isinstance(each, str) and each for each in value):
+        raise BadField(f"{name} must be a list of texts, none of them empty.", field=name)
+    return value
 
 
 def said(error: ZingError) -> str:
@@ -211,6 +229,19 @@ def in_units(cost: int, price: int, units: int) -> int | float:
     if price == 0:
         return 0
     return cost * units // price if cost * units % price == 0 else cost * units / price
+
+
+def balance_in_units(available: int, price: int, units: int) -> int:
+    """A balance in a service's own credits, as `in_units`, rounded down to whole ones.
+
+    Where pictures are free it is in credits.
+    """
+    return available * units // price if price else available // MICRO
+
+
+def duration(task: Task) -> int:
+    """Whole seconds, begun ones too, from the accept of a task to its end."""
+    return max(0, math.ceil((task.ended_at or task.created_at) - task.created_at))
 
 
 def utc_text(seconds: float) -> str:

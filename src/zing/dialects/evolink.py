@@ -23,6 +23,7 @@ from zing.errors import (
     BodyTooLarge,
     Cancelled,
     EngineFailed,
+    EngineLost,
     IdempotencyConflict,
     IdempotencyInFlight,
     InsufficientCredits,
@@ -31,31 +32,47 @@ from zing.errors import (
     KeyDisabled,
     KeyEnded,
     ModelDenied,
+    ModelGone,
     NotCancellable,
+    NotEncoded,
     OutOfMemory,
     QueueFull,
     RateLimited,
     Refused,
+    StorageFull,
+    SwitchedOff,
     TimedOut,
     Unavailable,
     UnknownRoute,
     UnknownTask,
+    Unreadable,
     WrongMethod,
+    WrongSize,
     ZingError,
 )
 from zing.sizes import RATIOS, Size, check_size
-from zing.task import PROMPT_MAX, SEED_MAX, ImageRequest, TaskState, TaskView, credits_number
+from zing.task import (
+    PROMPT_MAX,
+    SEED_MAX,
+    Credits,
+    ImageRequest,
+    Listing,
+    TaskPage,
+    TaskState,
+    TaskView,
+    credits_number,
+)
 
 NAME = "evolink"
 PREFIXES: tuple[str, ...] = ("/v1",)
 SUFFIX = ".webp"
-ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/images/generations", Use.SUBMIT, Reads.JSON),
-    Route("GET", "/v1/tasks/{id}", Use.LOOK, Reads.PATH),
-    Route("POST", "/v1/tasks/{id}/cancel", Use.CANCEL, Reads.PATH),
-)
-
 MODEL = "z-image-turbo"
+
+CANCEL_WAIT_S = 5.0
+BATCH_MAX = 50
+PAGE_SIZE, PAGE_SIZE_MAX, PAGE_MAX = 20, 100, 1_000_000
+OUTPUTS = ("text", "image", "audio", "video")
+PICTURE = "image"
 
 STATES: dict[TaskState, str] = {
     TaskState.QUEUED: "pending",
@@ -63,6 +80,15 @@ STATES: dict[TaskState, str] = {
     TaskState.SUCCEEDED: "completed",
     TaskState.FAILED: "failed",
     TaskState.CANCELLED: "cancelled",
+}
+
+# What a list may be filtered by; a client that waits asks for `processing`.
+FILTERS: dict[str, tuple[TaskState, ...]] = {
+    "pending": (TaskState.QUEUED,),
+    "processing": (TaskState.QUEUED, TaskState.RUNNING),
+    "completed": (TaskState.SUCCEEDED,),
+    "failed": (TaskState.FAILED,),
+    "cancelled": (TaskState.CANCELLED,),
 }
 
 # Error type of the body by HTTP status, where it is not invalid_request_error.
@@ -85,6 +111,7 @@ ERRORS: dict[type[ZingError], tuple[int, str]] = {
     RateLimited: (429, "rate_limit_exceeded"),
     QueueFull: (503, "resource_exhausted"),
     Unavailable: (503, "service_unavailable"),
+    SwitchedOff: (503, "service_unavailable"),
     UnknownTask: (404, "task_not_found"),
     NotCancellable: (409, "task_not_cancellable"),
     IdempotencyInFlight: (409, "paid_outcome_unknown"),
@@ -109,11 +136,17 @@ MESSAGES: dict[str, str] = {
 
 TASK_ERRORS: dict[type[ZingError], str] = {
     Blocked: "content_policy_violation",
-    BadPicture: "generation_failed_no_content",
-    OutOfMemory: "resource_exhausted",
-    TimedOut: "generation_timeout",
-    EngineFailed: "service_error",
+    Unreadable: "invalid_parameters",
+    NotEncoded: "image_processing_error",
+    WrongSize: "image_dimension_mismatch",
     Cancelled: "request_cancelled",
+    BadPicture: "generation_failed_no_content",
+    EngineFailed: "service_error",
+    TimedOut: "generation_timeout",
+    OutOfMemory: "resource_exhausted",
+    StorageFull: "quota_exceeded",
+    EngineLost: "service_unavailable",
+    ModelGone: "resource_not_found",
     ZingError: "unknown_error",
 }
 
@@ -176,6 +209,36 @@ def task_ids(fields: Mapping[str, Any]) -> Sequence[str]:
     return [base.task_id(fields.get("id"), "id")]
 
 
+def ids_of_some(fields: Mapping[str, Any]) -> Sequence[str]:
+    """The ids that a batch names; what cannot be an id is none of the account's."""
+    ids = base.text_list(fields.get("task_ids"), "task_ids", BATCH_MAX)
+    return [each for each in dict.fromkeys(ids) if base.is_task_id(each)]
+
+
+def listing(fields: Mapping[str, Any]) -> Listing:
+    """The filters and the page in a query."""
+    status, kind = base.text(fields, "status"), base.text(fields, "type")
+    states = FILTERS.get(status) if status else tuple(TaskState)
+    if states is None:
+        raise BadField(f"status must be one of {', '.join(FILTERS)}.", field="status")
+    if kind and kind not in OUTPUTS:
+        raise BadField(f"type must be one of {', '.join(OUTPUTS)}.", field="type")
+    ours = kind in (None, "", PICTURE) and base.text(fields, "model") in (None, "", MODEL)
+    page = _count(fields, "page", 1, PAGE_MAX)
+    return Listing(
+        states if ours else (), page, _count(fields, "page_size", PAGE_SIZE, PAGE_SIZE_MAX)
+    )
+
+
+def _count(fields: Mapping[str, Any], name: str, usual: int, most: int) -> int:
+    if fields.get(name) in (None, ""):
+        return usual
+    count = base.whole_number(fields[name])
+    if count is None or not 1 <= count <= most:
+        raise BadField(f"{name} must be a whole number from 1 to {most}.", field=name)
+    return count
+
+
 def created(view: TaskView) -> Answer:
     """The pending task, also where it has ended since: the end is for the first look.
 
@@ -199,6 +262,67 @@ def cancelled(view: TaskView) -> Answer:
     return Answer(200 if view.task.state.ended else 202, _body(view))
 
 
+def batch(views: Sequence[TaskView]) -> Answer:
+    """The tasks as they are."""
+    return Answer(200, {"data": [_body(view) for view in views]})
+
+
+def listed(page: TaskPage) -> Answer:
+    """A line for each task, without links."""
+    body = {
+        "data": [_line(view) for view in page.views],
+        "total": page.total,
+        "page": page.listing.page,
+        "page_size": page.listing.page_size,
+    }
+    return Answer(200, body)
+
+
+def credits(money: Credits) -> Answer:
+    """What the account may spend, which every key of it may, and what either used."""
+    remaining = credits_number(money.available)
+    data = {
+        "token": {
+            "remaining_credits": remaining,
+            "unlimited_credits": False,
+            "used_credits": credits_number(money.used_by_key),
+        },
+        "user": {"remaining_credits": remaining, "used_credits": credits_number(money.used)},
+    }
+    return Answer(200, {"data": data, "message": "", "success": True})
+
+
+def told(view: TaskView, _available: int) -> Mapping[str, Any]:
+    """The answer to a look, as documented."""
+    return _body(view)
+
+
+def signature(_public_id: str, _secret: str, _now: int) -> Mapping[str, str]:
+    """None is documented."""
+    return {}
+
+
+def _line(view: TaskView) -> dict[str, Any]:
+    task = view.task
+    line: dict[str, Any] = {
+        "id": task.public_id,
+        "model": MODEL,
+        "type": PICTURE,
+        "status": STATES[task.state],
+        "progress": view.progress,
+        "created_at": int(task.created_at),
+    }
+    if task.state.ended:
+        line["duration"] = base.duration(task)
+    succeeded = task.state is TaskState.SUCCEEDED
+    return line | {
+        "has_results": succeeded,
+        "result_count": int(succeeded),
+        "has_error": task.state.ended and not succeeded,
+        "credits_used": credits_number(task.cost) if succeeded else 0,
+    }
+
+
 def _body(view: TaskView) -> dict[str, Any]:
     """The task; shell clients take the first `id` and the first `status` that they find."""
     task = view.task
@@ -216,8 +340,10 @@ def _body(view: TaskView) -> dict[str, Any]:
         error = base.failure(task)
         body["error"] = {"code": base.word(TASK_ERRORS, error), "message": str(error)}
     body["task_info"] = _task_info(view)
-    body["type"] = "image"
+    body["type"] = PICTURE
     body["usage"] = _usage(view)
+    if task.state.ended:
+        body["duration"] = base.duration(task)
     return body
 
 
@@ -253,3 +379,16 @@ def refused(error: ZingError) -> Answer:
     if code in MESSAGES and isinstance(error, Refused):
         body["fallback_suggestion"] = message
     return Answer(status, {"error": body}, base.retry_after(error))
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/images/generations", Use.SUBMIT, Reads.JSON, parse, created),
+    Route("GET", "/v1/tasks", Use.LIST, Reads.QUERY, listing, listed),
+    Route("POST", "/v1/tasks/batch", Use.BATCH, Reads.JSON, ids_of_some, batch),
+    Route("GET", "/v1/tasks/{id}", Use.LOOK, Reads.PATH, task_ids, shown),
+    Route("DELETE", "/v1/tasks/{id}", Use.CANCEL, Reads.PATH, task_ids, cancelled, CANCEL_WAIT_S),
+    Route(
+        "POST", "/v1/tasks/{id}/cancel", Use.CANCEL, Reads.PATH, task_ids, cancelled, CANCEL_WAIT_S
+    ),
+    Route("GET", "/v1/credits", Use.CREDITS, Reads.QUERY, base.nothing, credits),
+)

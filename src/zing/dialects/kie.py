@@ -4,6 +4,8 @@ Source: kie.ai, "Z-Image" (POST /api/v1/jobs/createTask); the query reply is tha
 "Get Task Details" page. `param` and `resultJson` are JSON inside strings.
 """
 
+import base64
+import hmac
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -29,24 +31,21 @@ from zing.errors import (
     QueueFull,
     RateLimited,
     Refused,
+    SwitchedOff,
     TimedOut,
     Unavailable,
     UnknownRoute,
     UnknownTask,
+    Unreadable,
     WrongMethod,
     ZingError,
 )
 from zing.sizes import RATIOS, Size
-from zing.task import SEED_MAX, ImageRequest, Task, TaskState, TaskView
+from zing.task import SEED_MAX, Credits, ImageRequest, Task, TaskState, TaskView
 
 NAME = "kie"
 PREFIXES: tuple[str, ...] = ("/api/v1",)
 SUFFIX = ".png"
-ROUTES: tuple[Route, ...] = (
-    Route("POST", "/api/v1/jobs/createTask", Use.SUBMIT, Reads.JSON),
-    Route("GET", "/api/v1/jobs/recordInfo", Use.LOOK, Reads.QUERY),
-)
-
 MODELS = ("z-image", "z-image-turbo", "z-image/z-image")
 PROMPT_MAX = 1000
 ASPECT_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16")
@@ -75,6 +74,7 @@ ERRORS: dict[type[ZingError], tuple[int, str]] = {
     RateLimited: (429, ""),
     QueueFull: (429, ""),
     Unavailable: (455, ""),
+    SwitchedOff: (505, ""),
     UnknownTask: (422, "recordInfo is null"),
     UnknownRoute: (404, ""),
     WrongMethod: (405, ""),
@@ -82,11 +82,13 @@ ERRORS: dict[type[ZingError], tuple[int, str]] = {
     ZingError: (500, ""),
 }
 BAD_TASK_ID = 400
+COMPLETED = "Playground task completed successfully."
 STATUSES = (404, 405, 429)  # the codes that are the HTTP status too
 
 # Clients pay for the whole task again on 500 to 599: never one of these where that cannot help.
 TASK_ERRORS: dict[type[ZingError], str] = {
     Blocked: "422",
+    Unreadable: "422",
     BadPicture: "501",
     TimedOut: "408",
     Cancelled: "499",
@@ -151,9 +153,57 @@ def shown(view: TaskView) -> Answer:
     return Answer(200, {"code": 200, "msg": "success", "message": "success", "data": _data(view)})
 
 
-def cancelled(view: TaskView) -> Answer:
-    """The task as it is: there is no cancelling here."""
-    return shown(view)
+def link(fields: Mapping[str, Any]) -> str:
+    """The URL of a picture that a fresh link is asked for."""
+    url = base.text(fields, "url")
+    if not url:
+        raise BadField("url is missing: write the URL of a picture.", field="url")
+    return url
+
+
+def fresh(url: str) -> Answer:
+    """The link."""
+    return Answer(200, {"code": 200, "msg": "success", "data": url})
+
+
+def credits(money: Credits) -> Answer:
+    """What the account may spend, in whole pictures of kie.ai."""
+    balance = base.balance_in_units(money.available, money.price, CREDITS_A_PICTURE)
+    return Answer(200, {"code": 200, "msg": "success", "data": balance})
+
+
+def told(view: TaskView, available: int) -> Mapping[str, Any]:
+    """The task as it ended; the outcome stands at the top, and the id has both of its names."""
+    task, data = view.task, _data(view)
+    succeeded = task.state is TaskState.SUCCEEDED
+    identity = {"taskId": task.public_id, "task_id": task.public_id}
+    result = {"resultJson": data["resultJson"]} if succeeded else {}
+    ended = {
+        **identity,
+        "model": data["model"],
+        "state": data["state"],
+        "param": data["param"],
+        **result,
+        "failCode": data["failCode"] or None,
+        "failMsg": data["failMsg"] or None,
+        "consumeCredits": data["creditsConsumed"],
+        "remainedCredits": base.balance_in_units(available, view.price, CREDITS_A_PICTURE),
+        "costTime": data["costTime"],
+        "createTime": data["createTime"],
+        "completeTime": data["completeTime"],
+        "updateTime": data["updateTime"],
+    }
+    code, message = (200, COMPLETED) if succeeded else (501, data["failMsg"])
+    return {"code": code, "msg": message, "data": ended}
+
+
+def signature(public_id: str, secret: str, now: int) -> Mapping[str, str]:
+    """kie.ai's two headers; they sign the id and the time, not the body."""
+    signed = hmac.digest(secret.encode(), f"{public_id}.{now}".encode(), "sha256")
+    return {
+        "X-Webhook-Timestamp": str(now),
+        "X-Webhook-Signature": base64.b64encode(signed).decode(),
+    }
 
 
 def _data(view: TaskView) -> dict[str, Any]:
@@ -229,3 +279,11 @@ def refused(error: ZingError) -> Answer:
         message = f"callBackUrl: {message}"
     body = {"code": code, "msg": message, "message": message, "data": None}
     return Answer(code if code in STATUSES else 200, body, base.retry_after(error))
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/api/v1/jobs/createTask", Use.SUBMIT, Reads.JSON, parse, created),
+    Route("GET", "/api/v1/jobs/recordInfo", Use.LOOK, Reads.QUERY, task_ids, shown),
+    Route("GET", "/api/v1/chat/credit", Use.CREDITS, Reads.QUERY, base.nothing, credits),
+    Route("POST", "/api/v1/common/download-url", Use.LINK, Reads.JSON, link, fresh),
+)

@@ -22,6 +22,7 @@ from zing.errors import (
     QueueFull,
     RateLimited,
     UnknownRoute,
+    UnknownTask,
     WrongMethod,
     ZingError,
 )
@@ -30,12 +31,7 @@ from zing.task import PROMPT_MAX, SEED_MAX, ImageRequest, Task, TaskState, TaskV
 
 NAME = "tensorslab"
 SUFFIX = ".png"
-ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/images/zimage", Use.SUBMIT, Reads.FORM),
-    Route("POST", "/v1/images/infobytaskid", Use.LOOK, Reads.JSON),
-    Route("POST", "/v1/images/deleteimagestask", Use.DELETE, Reads.JSON),
-)
-PREFIXES: tuple[str, ...] = tuple(route.path for route in ROUTES)
+IDS_MAX = 100
 
 RESOLUTIONS: dict[str, Size] = {
     "1K": (1024, 1024),
@@ -89,19 +85,20 @@ def parse(fields: Mapping[str, Any]) -> ImageRequest:
     for name in ("sourceImage", "imageUrl"):
         if fields.get(name):
             raise BadField(f"{name} is not supported: a picture comes from text.", field=name)
-    _no_rewriting(fields, "prompt_extend")
+    extend = _switch(fields, "prompt_extend")
     prompt = base.prompt(fields, "prompt", PROMPT_MAX)
     width, height = _size(fields, "resolution")
-    return ImageRequest(prompt=prompt, width=width, height=height, seed=_seed(fields, "seed"))
+    seed = _seed(fields, "seed")
+    return ImageRequest(prompt=prompt, width=width, height=height, seed=seed, extend=extend)
 
 
-def _no_rewriting(fields: Mapping[str, Any], name: str) -> None:
-    """Take the switch and do nothing: there is no rewriter."""
+def _switch(fields: Mapping[str, Any], name: str) -> bool:
     value = fields.get(name)
-    if value in (None, "", "0", "1") or isinstance(value, bool):
-        return
-    if base.integer(value, 0, 1) is None:
+    if value is None or value == "" or isinstance(value, bool):
+        return value is True
+    if base.whole_number(value) not in (0, 1):
         raise BadField(f"{name} must be 0 or 1.", field=name)
+    return base.whole_number(value) == 1
 
 
 def _size(fields: Mapping[str, Any], name: str) -> Size:
@@ -139,7 +136,10 @@ def task_ids(fields: Mapping[str, Any]) -> Sequence[str]:
     ids = fields.get("taskids")
     if ids is None:
         return [base.task_id(fields.get("taskid"), "taskid")]
-    return base.task_id_list(ids, "taskids")
+    found = base.text_list(ids, "taskids", IDS_MAX)
+    if not all(map(base.is_task_id, found)):
+        raise UnknownTask
+    return found
 
 
 def created(view: TaskView) -> Answer:
@@ -161,6 +161,16 @@ def _deleted() -> Answer:
     return Answer(200, {"code": DONE, "msg": "Successfully", "data": {"status": "Success"}})
 
 
+def told(view: TaskView, _available: int) -> Mapping[str, Any]:
+    """The answer to a look: this format has no callbacks."""
+    return shown(view).body
+
+
+def signature(_public_id: str, _secret: str, _now: int) -> Mapping[str, str]:
+    """None: this format has no callbacks."""
+    return {}
+
+
 def _data(view: TaskView) -> dict[str, Any]:
     task = view.task
     data: dict[str, Any] = {
@@ -174,6 +184,8 @@ def _data(view: TaskView) -> dict[str, Any]:
         "prompt": task.request.prompt,
         "negative": "",
     }
+    if task.request.extended is not None:
+        data["actual_prompt"] = task.request.extended
     if task.state is TaskState.SUCCEEDED:
         data["origseed"] = task.seed
     elif task.state.ended:
@@ -194,3 +206,11 @@ def refused(error: ZingError) -> Answer:
     if isinstance(error, InsufficientCredits):
         message = "Insufficient credits"
     return Answer(status, {"code": code, "msg": message}, base.retry_after(error))
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/images/zimage", Use.SUBMIT, Reads.FORM, parse, created),
+    Route("POST", "/v1/images/infobytaskid", Use.LOOK, Reads.JSON, task_ids, shown),
+    Route("POST", "/v1/images/deleteimagestask", Use.DELETE, Reads.JSON, task_ids, cancelled),
+)
+PREFIXES: tuple[str, ...] = tuple(route.path for route in ROUTES)

@@ -16,6 +16,8 @@ from zing.errors import (
     BadSeed,
     BadSize,
     BodyTooLarge,
+    IdempotencyConflict,
+    IdempotencyInFlight,
     InsufficientCredits,
     KeyCapReached,
     KeyDailyCapReached,
@@ -25,6 +27,7 @@ from zing.errors import (
     QueueFull,
     RateLimited,
     Refused,
+    SwitchedOff,
     Unavailable,
     UnknownRoute,
     UnknownTask,
@@ -37,10 +40,6 @@ from zing.task import SEED_MAX, ImageRequest, Task, TaskState, TaskView
 NAME = "zimageturbo"
 PREFIXES: tuple[str, ...] = ("/api",)
 SUFFIX = ".jpeg"
-ROUTES: tuple[Route, ...] = (
-    Route("POST", "/api/generate", Use.SUBMIT, Reads.JSON),
-    Route("GET", "/api/status", Use.LOOK, Reads.QUERY),
-)
 
 PROMPT_MAX = 1000
 ASPECT_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16")
@@ -67,7 +66,10 @@ ERRORS: dict[type[ZingError], int] = {
     RateLimited: 429,
     QueueFull: 429,
     Unavailable: 503,
+    SwitchedOff: 503,
     UnknownTask: 404,
+    IdempotencyInFlight: 409,
+    IdempotencyConflict: 409,
     BodyTooLarge: 413,
     BadContentType: 415,
     UnknownRoute: 404,
@@ -90,10 +92,10 @@ def new_id(now: float, pick: random.Random) -> str:
     return f"task_{base.milliseconds(now)}{pick.randrange(1000):03d}"
 
 
-def parse(fields: Mapping[str, Any]) -> ImageRequest:
+def parse(fields: Mapping[str, Any], prompt_max: int = PROMPT_MAX) -> ImageRequest:
     """The request in a JSON body; an explicit size goes before the ratio."""
     by_ratio = _by_ratio(fields, "aspect_ratio")
-    prompt = base.prompt(fields, "prompt", PROMPT_MAX)
+    prompt = base.prompt(fields, "prompt", prompt_max)
     width, height = _by_size(fields, "size") or _by_sides(fields, "width", "height") or by_ratio
     return ImageRequest(prompt=prompt, width=width, height=height, seed=_seed(fields, "seed"))
 
@@ -148,7 +150,7 @@ def _seed(fields: Mapping[str, Any], name: str) -> int | None:
 
 
 def task_ids(fields: Mapping[str, Any]) -> Sequence[str]:
-    """The id in the query."""
+    """The id in the query or the body."""
     return [base.task_id(fields.get("task_id"), "task_id")]
 
 
@@ -173,9 +175,22 @@ def shown(view: TaskView) -> Answer:
     )
 
 
-def cancelled(view: TaskView) -> Answer:
-    """The task as it is: there is no cancelling here."""
-    return shown(view)
+def waited(view: TaskView) -> Answer:
+    """The reply to a submit that waited: where the picture is there, also as `images`."""
+    data = {"task_id": view.task.public_id, "status": STATES[view.task.state]}
+    if view.task.state is not TaskState.SUCCEEDED:
+        return _success(data)
+    return _success(data | {"images": list(view.links)})
+
+
+def told(view: TaskView, _available: int) -> Mapping[str, Any]:
+    """The answer to a look: this format has no callbacks."""
+    return shown(view).body
+
+
+def signature(_public_id: str, _secret: str, _now: int) -> Mapping[str, str]:
+    """None: this format has no callbacks."""
+    return {}
 
 
 def _success(data: dict[str, Any]) -> Answer:
@@ -212,3 +227,10 @@ def refused(error: ZingError) -> Answer:
     status = base.word(ERRORS, error)
     body = {"code": status, "message": MESSAGES.get(status, base.said(error)), "data": None}
     return Answer(status, body, base.retry_after(error))
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/api/generate", Use.SUBMIT, Reads.JSON, parse, created),
+    Route("GET", "/api/status", Use.LOOK, Reads.QUERY, task_ids, shown),
+    Route("POST", "/api/status", Use.LOOK, Reads.ANY, task_ids, shown),
+)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from zing.store.schema import file
+from zing.store.schema import file, task
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ def find(connection: Connection, task_id: str) -> File | None:
 def get(connection: Connection, file_id: str) -> File | None:
     """The picture of this id."""
     return _first(connection, file.c.id == file_id)
+
+
+def owned(connection: Connection, file_id: str, account_id: str) -> File | None:
+    """The picture of this id, where a task of this account drew it."""
+    mine = select(task.c.id).where(task.c.account_id == account_id)
+    return _first(connection, (file.c.id == file_id) & file.c.task_id.in_(mine))
 
 
 def known(connection: Connection, blob_keys: Sequence[str]) -> set[str]:

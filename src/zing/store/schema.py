@@ -206,7 +206,6 @@ idem = Table(
     Column("key", String(255), primary_key=True),
     Column("request_hash", String(64), nullable=False),
     Column("task_id", String(40), nullable=False),
-    Column("status", Integer, nullable=False),
     Column("answer", Text, nullable=False),
     Column("expires_at", Double, nullable=False),
     Index("idem_to_sweep", "expires_at"),

@@ -10,7 +10,7 @@ from zing.errors import UnknownTask
 from zing.store import files
 from zing.store.files import File
 from zing.store.schema import lane, outbox, task, worker
-from zing.task import ImageRequest, Task, TaskState
+from zing.task import ImageRequest, Listing, Task, TaskState
 
 MEASURED = 20  # so many of the last pictures of a kind are the measure for the next
 
@@ -145,6 +145,21 @@ def list_tasks(
     if account_id is not None:
         query = query.where(task.c.account_id == account_id)
     return [to_task(row) for row in connection.execute(query)]
+
+
+def page(
+    connection: Connection, account_id: str, listing: Listing
+) -> tuple[list[tuple[Task, tuple[int, int]]], int]:
+    """The tasks of a page, each with the step and the steps of its worker, and how many in all."""
+    mine = (task.c.account_id == account_id, task.c.state.in_(listing.states))
+    total = int(connection.scalar(select(func.count()).select_from(task).where(*mine)) or 0)
+    rows = select(task).where(*mine).order_by(task.c.id.desc()).limit(listing.page_size)
+    rows = rows.offset((listing.page - 1) * listing.page_size)
+    found = [to_task(row) for row in connection.execute(rows)]
+    return [
+        (each, _progress(connection, each) if each.state == TaskState.RUNNING else (0, 0))
+        for each in found
+    ], total
 
 
 def purge(connection: Connection, before: float, limit: int = 500) -> tuple[int, list[File]]:
