@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 
 from zing import app, config, keys, ledger, models
 from zing.blobs import Blobs, Links
-from zing.config import DATABASE, DRAIN, PUBLIC_URL
+from zing.config import DATABASE, DRAIN, PUBLIC_URL, QUEUE_TIMEOUT
 from zing.data import Data, replace
 from zing.errors import BadSetting, Unavailable
 from zing.housekeeper import Housekeeper
@@ -154,7 +154,7 @@ def make_first_key(service: Service, data: Data) -> str:
 def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
     secret = data.secret()
     blobs = Blobs(data.pictures / store.id)
-    housekeeper = Housekeeper(store, blobs, time.time)
+    housekeeper = Housekeeper(store, blobs, time.time, config.seconds(QUEUE_TIMEOUT))
     supervisor = None
     if options.worker:
         hidden = {DATABASE.variable: options.database}

@@ -28,7 +28,7 @@ from zing.errors import (
 )
 from zing.keys import Key
 from zing.queue import Submission
-from zing.store import Store, files, idem, tasks
+from zing.store import Store, files, idem, switches, tasks
 from zing.store.files import File
 from zing.store.idem import Sent
 from zing.store.tasks import Look
@@ -263,15 +263,20 @@ class Service:
         return found, data
 
     def ready(self) -> dict[str, Any]:
-        """What /readyz says: whether pictures can be drawn now, and what each part does."""
+        """What /readyz says: whether pictures can be drawn now, and what each part does.
+
+        Maintenance does not make it less ready: tasks are still drawn and looked up here.
+        """
         now = self.clock()
         open_tasks, workers = self.store.read(lambda tx: tasks.queue_state(tx, now))
+        switched = self.store.read(switches.list_switches)
         return {
             "ready": workers > 0 or not self.served.workers,
             "model": self.served.name,
             "database": "ok",
             "workers": workers,
             "open_tasks": open_tasks,
+            "maintenance": switches.MAINTENANCE in switched,
             "moderation": safety.LEVEL,
         }
 
