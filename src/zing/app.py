@@ -213,9 +213,10 @@ class Endpoint:
         asked = self.address.asks(fields)
         sent = self._sent(request, key, fields)
         with self._alone(sent):
-            first = sent and await to_thread.run_sync(self.parts.service.first_answer, sent)
-            if first:
-                return Answer(200, json.loads(first), REPLAYED)
+            if sent is not None:
+                first = await to_thread.run_sync(self.parts.service.first_answer, sent)
+                if first is not None:
+                    return Answer(200, json.loads(first), REPLAYED)
             asked, headers = await self._extended(key, asked)
             if sent is not None:
                 accept = partial(self._accept_once, sent, key, asked, dict(fields))
