@@ -477,7 +477,7 @@ def test_a_callback_url_that_must_not_be_called_is_refused(
 
 @pytest.mark.parametrize(("name", "field"), [("evolink", "callback_url"), ("kie", "callBackUrl")])
 @pytest.mark.parametrize(
-    "url", ["https://example.com/" + "a" * 2028, "https://1.1.1.1:8443/x", "", None]
+    "url", ["https://example.com/" + "a" * 2028, "https://1.1.1.1:443/x", "", None]
 )
 def test_a_callback_url_that_may_be_called_is_taken(
     name: str, field: str, url: str | None, site: Site

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zing.addresses import is_public
 from zing.errors import BadCallback
-from zing.netguard import URL_MAX, check_url, is_public
+from zing.netguard import URL_MAX, Rules, check_url
 
 FORBIDDEN_V4 = """
 0.0.0.0 0.0.0.1 0.255.255.255 10.0.0.0 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200
@@ -104,6 +105,7 @@ ODD = [
     "https://127.0.0.1?@hooks.example.com/",
     "https://127.0.0.1;.hooks.example.com/",
     "https://hooks.example.com:0/",
+    "https://☃.example/",
     "https://hooks.example.com:65536/",
     "https://hooks.example.com:/",
     "https://hooks.example.com:-1/",
@@ -238,7 +240,7 @@ ALLOWED = [
     "https://उदाहरण.परीक्षा/",
     "https://مثال.إختبار/",
     "https://한국.example/",
-    "https://☃.example/",
+    "https://xn--n3h.example/",
     "https://8.8.8.8/",
     "https://8.8.8.8:8443/hook",
     "https://8.8.8.8./",
@@ -257,6 +259,9 @@ ALLOWED = [
     "https://hooks.example.com/" + "a" * (URL_MAX - 26),
     "https://hooks.example.com/" + "猫" * (URL_MAX - 26),
 ]
+
+
+ANY_PORT = Rules(ports=frozenset(range(1, 65536)))
 
 
 def refusal(url: str) -> str:
@@ -335,7 +340,7 @@ def test_odd_url_is_refused_in_one_sentence_that_does_not_repeat_it(url: str) ->
 
 @pytest.mark.parametrize("url", ALLOWED)
 def test_public_url_is_taken(url: str) -> None:
-    check_url(url)
+    check_url(url, ANY_PORT)
 
 
 def test_longest_url_is_taken_and_one_more_is_refused() -> None:
