@@ -1,6 +1,8 @@
 """Pictures' bytes are written once; links open one file, until their time, unchanged."""
 
+import errno
 import os
+import resource
 import string
 import time
 from pathlib import Path
@@ -77,6 +79,19 @@ def test_bytes_that_cannot_be_written_are_an_os_error(blobs: Blobs, tmp_path: Pa
     (tmp_path / "pictures" / "2025-10-09").write_text("not a folder")
     with pytest.raises(OSError, match=r"."):
         blobs.put(KEY, b"bytes")
+
+
+def test_an_error_of_the_system_keeps_its_number(blobs: Blobs) -> None:
+    """By which a full disk is told from a broken one."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as refused:
+            blobs.put(KEY, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert refused.value.errno == errno.EFBIG
+    blobs.put("2025-10-09/b.png", bytes(2000))
 
 
 def test_what_is_old_is_listed_and_what_is_new_is_not(blobs: Blobs, tmp_path: Path) -> None:

@@ -1,18 +1,30 @@
 """`zing keys`, `credits` and `tasks` on a data folder, without a server beside them."""
 
 import json
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from zing import cli, keys
+from zing import cli, dialects, keys
 from zing.cli.opened import opened
 from zing.dialects import evolink
-from zing.errors import BadSetting, NotCancellable, UnknownAccount, UnknownKey, UnknownTask
+from zing.errors import (
+    BadSetting,
+    NotCancellable,
+    SwitchedOff,
+    Unavailable,
+    UnknownAccount,
+    UnknownKey,
+    UnknownTask,
+)
+from zing.store import switches
 from zing.task import ImageRequest
 
 Zing = Callable[..., Any]
@@ -128,6 +140,44 @@ def test_purging_forgets_old_tasks_and_keeps_the_ledger(zing: Zing, task_id: str
     assert [each["kind"] for each in ledger(zing, "shop")] == ["grant", "hold", "release"]
 
 
+def taken(data: Path) -> list[str]:
+    """The dialects that take new tasks."""
+    names = []
+    with opened(str(data), "") as service:
+        for dialect in dialects.ALL:
+            with suppress(Unavailable, SwitchedOff):
+                service.store.write(partial(switches.check, dialect_name=dialect.NAME))
+                names.append(dialect.NAME)
+    return names
+
+
+def test_maintenance_is_switched_on_and_off(zing: Zing, tmp_path: Path) -> None:
+    off = {"maintenance": False}
+    assert zing("maintenance", "show") == off
+    on = zing("maintenance", "on", "--message", "Back at five.")
+    assert (on["maintenance"], on["message"]) == (True, "Back at five.")
+    assert abs(on["since"] - time.time()) < 60
+    assert zing("maintenance", "show") == on
+    assert taken(tmp_path / "data") == []
+    assert zing("maintenance", "on") | {"message": ""} == on | {"message": ""}
+    assert "maintenance" in zing("maintenance", "show")["message"]
+    assert zing("maintenance", "off") == off
+    assert len(taken(tmp_path / "data")) == 4
+
+
+def test_a_dialect_is_disabled_and_enabled(zing: Zing, tmp_path: Path) -> None:
+    listed = zing("dialects", "list")
+    names = [each["name"] for each in listed]
+    assert names == [each.NAME for each in dialects.ALL]
+    assert {(each["enabled"], each["since"]) for each in listed} == {(True, None)}
+    disabled = zing("dialects", "disable", "kie")
+    assert (disabled["name"], disabled["enabled"]) == ("kie", False)
+    assert [each for each in zing("dialects", "list") if not each["enabled"]] == [disabled]
+    assert taken(tmp_path / "data") == [name for name in names if name != "kie"]
+    assert zing("dialects", "enable", "kie") == {"name": "kie", "enabled": True, "since": None}
+    assert taken(tmp_path / "data") == names
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -146,6 +196,9 @@ def test_purging_forgets_old_tasks_and_keeps_the_ledger(zing: Zing, task_id: str
         (["tasks", "cancel", "nothing"], UnknownTask),
         (["tasks", "watch", "nothing"], UnknownTask),
         (["tasks", "list", "--database", "oracle://x"], BadSetting),
+        (["maintenance", "on", "--message", "two\nlines"], BadSetting),
+        (["dialects", "disable", "dall-e"], BadSetting),
+        (["dialects", "enable", ""], BadSetting),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else value.__name__,
 )
@@ -173,13 +226,22 @@ def test_a_name_of_two_keys_must_be_an_id(zing: Zing) -> None:
 
 
 def test_a_person_reads_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["keys", "create", "shop"], ["keys", "list"], ["tasks", "list"]):
+    asked = "keys create shop; keys list; tasks list; maintenance on; maintenance off"
+    asked += "; dialects disable kie; dialects list"
+    for arguments in (each.split() for each in asked.split("; ")):
         command = [*arguments, "--data", str(tmp_path / "data")]
         cli.app(command, standalone_mode=False, prog_name="zing")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["id", "name", "account", "state"]
     assert lines[2].split()[1] == "shop"
     assert lines[3].split() == ["id", "state", "prompt"]
+    assert re.fullmatch(r"Maintenance is on since [-\d]{10} [:\d]{8} UTC: The service .*", lines[4])
+    assert lines[5:7] == ["Maintenance is off.", "kie is disabled"]
+    assert [line.split() for line in lines[7:10]] == [
+        ["name", "state"],
+        ["evolink", "enabled"],
+        ["kie", "disabled"],
+    ]
 
 
 def test_every_command_takes_the_common_options() -> None:

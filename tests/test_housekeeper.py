@@ -178,21 +178,45 @@ def test_a_worker_known_to_be_dead_is_not_waited_for(house: House) -> None:
     assert not house.keeper.reap("nobody")
 
 
+def test_what_waited_too_long_fails_however_many_there_are(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "EXPIRED_AT_ONCE", 2)
+    late = [house.accept() for _ in range(5)]
+    house.clock.now += DAY_S + 1
+    waiting = house.accept()
+    house.keeper.tick()
+    assert {house.state(task) for task in late} == {TaskState.FAILED}
+    assert house.state(waiting) == TaskState.QUEUED
+    assert house.store.read(audit) == []
+
+
+def test_how_long_a_task_may_wait_can_be_set(house: House) -> None:
+    task = house.accept()
+    keeper = Housekeeper(house.store, house.blobs, house.clock, queue_timeout_s=5.0)
+    house.clock.now += 5
+    assert keeper.expire() == 0
+    house.clock.now += 1
+    assert keeper.expire() == 1
+    assert house.state(task) == TaskState.FAILED
+
+
 def test_each_duty_has_its_own_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
+    monkeypatch.setattr(house.keeper, "expire", lambda: done.append("expire"))
     monkeypatch.setattr(house.keeper, "sweep", lambda: done.append("sweep"))
     monkeypatch.setattr(house.keeper, "remove_orphans", lambda: done.append("orphans"))
     house.keeper.tick()
-    assert done == ["sweep", "orphans"]
+    assert done == ["expire", "sweep", "orphans"]
     house.clock.now += SWEEP_EVERY_S - 1
     house.keeper.tick()
-    assert done == ["sweep", "orphans"]
+    assert done == ["expire", "sweep", "orphans"]
     house.clock.now += 1
     house.keeper.tick()
-    assert done == ["sweep", "orphans", "sweep"]
+    assert done[3:] == ["expire", "sweep"]
     house.clock.now += ORPHANS_EVERY_S
     house.keeper.tick()
-    assert done[3:] == ["sweep", "orphans"]
+    assert done[5:] == ["expire", "sweep", "orphans"]
 
 
 def test_two_housekeepers_do_not_disturb_each_other(house: House) -> None:

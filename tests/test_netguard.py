@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zing.addresses import is_public
+from zing.egress import URL_MAX, Rules, check_url
 from zing.errors import BadCallback
-from zing.netguard import URL_MAX, Rules, check_url
 
 FORBIDDEN_V4 = """
 0.0.0.0 0.0.0.1 0.255.255.255 10.0.0.0 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200

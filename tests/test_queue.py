@@ -374,7 +374,7 @@ def test_the_third_death_fails_the_task_and_costs_nothing(store: Store, account_
         assert claim(store, f"dying {attempt}")[0].task.attempt == attempt
         reap(store, NOW, dead=f"dying {attempt}")
     found = find(store, task)
-    assert (found.state, found.error) == (TaskState.FAILED, "EngineFailed")
+    assert (found.state, found.error) == (TaskState.FAILED, "EngineLost")
     assert "3 times" in found.error_message
     assert kinds(store, task) == ["hold", "release"]
     assert count(store, outbox) == 1
@@ -439,6 +439,70 @@ def test_reaping_twice_is_reaping_once(store: Store, account_id: str) -> None:
         reaped = list(pool.map(lambda _: reap(store, NOW + LEASE_S + 1), range(4)))
     assert ["w1"] in reaped
     assert (find(store, task).state, find(store, task).attempt) == (TaskState.QUEUED, 1)
+
+
+# Tasks that nobody draws.
+
+WAIT_S = 3600.0
+
+
+def expire(store: Store, now: float) -> int:
+    return store.write(lambda tx: queue.expire(tx, now, WAIT_S))
+
+
+def say(store: Store, lease_until: float, **progress: Any) -> None:
+    """What the worker w1 tells with a beat."""
+    assert store.write(lambda tx: queue.beat(tx, "w1", "ready", progress, lease_until))
+
+
+def test_a_task_that_waits_too_long_fails_and_costs_nothing(store: Store, account_id: str) -> None:
+    task = accept(store, account_id, callback_url=URL)
+    later = accept(store, account_id, now=NOW + 1)
+    say(store, NOW + 2 * WAIT_S, model=MODEL)
+    assert expire(store, NOW + WAIT_S) == 0
+    assert expire(store, NOW + WAIT_S + 0.5) == 1
+    found = find(store, task)
+    assert (found.state, found.error, found.ended_at) == ("failed", "TimedOut", NOW + WAIT_S + 0.5)
+    assert "3600 s" in found.error_message
+    assert kinds(store, task) == ["hold", "release"]
+    assert count(store, outbox) == 1
+    assert find(store, later).state == TaskState.QUEUED
+    assert expire(store, NOW + WAIT_S + 0.5) == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "alive"), [("other", True), (MODEL, False), (None, True)], ids=str
+)
+def test_a_task_whose_model_no_living_worker_draws_with_says_so(
+    store: Store, account_id: str, model: str | None, alive: bool
+) -> None:
+    task = accept(store, account_id)
+    say(store, NOW + 2 * WAIT_S if alive else NOW, **({"model": model} if model else {}))
+    assert expire(store, NOW + WAIT_S + 1) == 1
+    assert (find(store, task).state, find(store, task).error) == ("failed", "ModelGone")
+    assert kinds(store, task) == ["hold", "release"]
+
+
+def test_a_task_that_runs_has_not_waited_too_long(store: Store, account_id: str) -> None:
+    task = accept(store, account_id)
+    (held,) = claim(store)
+    assert expire(store, NOW + 9 * WAIT_S) == 0
+    assert settle(store, held)
+    assert expire(store, NOW + 9 * WAIT_S) == 0
+    assert find(store, task).state == TaskState.SUCCEEDED
+
+
+def test_of_a_claim_and_the_end_of_waiting_one_wins(store: Store, account_id: str) -> None:
+    for _ in range(10):
+        task = accept(store, account_id, now=NOW - 9 * WAIT_S)
+        with ThreadPoolExecutor(2) as pool:
+            claimed = pool.submit(claim, store)
+            ended = pool.submit(expire, store, NOW)
+        claims = claimed.result()
+        assert len(claims) + ended.result() == 1
+        assert find(store, task).state == (TaskState.RUNNING if claims else TaskState.FAILED)
+        for held in claims:
+            settle(store, held)
 
 
 # Whose turn it is.
@@ -602,10 +666,8 @@ def test_a_task_that_cannot_be_read_fails_and_stops_no_other(
     damaged = update(task_table).where(task_table.c.id == unread.id).values({column: damage})
     store.write(lambda tx: tx.execute(damaged))
     assert [held.task.id for held in [*claim(store), *claim(store)]] == [other.id]
-    state = store.read(
-        lambda tx: tx.scalar(select(task_table.c.state).where(task_table.c.id == unread.id))
-    )
-    assert state == "failed"
+    ended = select(task_table.c.state, task_table.c.error).where(task_table.c.id == unread.id)
+    assert tuple(store.read(lambda tx: tx.execute(ended).one())) == ("failed", "Unreadable")
     assert balance(store, account_id).held == other.cost
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from zing.errors import (
 from zing.keys import Key
 from zing.queue import Claim, Outcome
 from zing.service import UNMEASURED_S, Served, Service, Terms
-from zing.store import Store
+from zing.store import Store, switches
 from zing.store.files import File
 from zing.store.schema import task as task_table
 from zing.task import SEED_MAX, ImageRequest, TaskState, TaskView
@@ -432,6 +433,7 @@ def test_it_is_ready_when_a_worker_is(desk: Desk) -> None:
         "database": "ok",
         "workers": 0,
         "open_tasks": 0,
+        "maintenance": False,
         "moderation": "basic",
     }
     desk.worker()
@@ -440,6 +442,15 @@ def test_it_is_ready_when_a_worker_is(desk: Desk) -> None:
     assert (ready["ready"], ready["workers"], ready["open_tasks"]) == (True, 1, 1)
     desk.clock.now += DAY_S + 1
     assert not desk.service.ready()["ready"]
+
+
+def test_in_maintenance_it_is_ready_and_says_so(desk: Desk) -> None:
+    """A load balancer goes on sending those who look their tasks up."""
+    desk.worker()
+    on = partial(switches.turn_on, name=switches.MAINTENANCE, now=desk.clock())
+    desk.store.write(on)
+    ready = desk.service.ready()
+    assert (ready["ready"], ready["maintenance"]) == (True, True)
 
 
 def test_a_service_without_workers_of_its_own_is_ready_without_them(desk: Desk) -> None:

@@ -100,6 +100,9 @@ def test_docstring_is_the_default_message(kind: type[ZingError]) -> None:
 
 def test_refusals_and_failures_are_apart() -> None:
     kinds = set(_errors(ZingError)) - {ZingError}
-    failures = "Failed Blocked BadPicture OutOfMemory TimedOut EngineFailed Cancelled Internal"
+    failures = (
+        "Failed Blocked Unreadable BadPicture WrongSize NotEncoded StorageFull OutOfMemory "
+        "TimedOut EngineFailed EngineLost ModelGone Cancelled Unreachable Internal"
+    )
     apart = {kind.__name__ for kind in kinds if not issubclass(kind, Refused)}
     assert apart == set(failures.split())

@@ -1,5 +1,7 @@
 """A worker with an engine that does as it is told: what it draws, keeps, settles and gives back."""
 
+import errno
+import json
 import os
 import threading
 import time
@@ -26,7 +28,7 @@ from zing.queue import Claim, Outcome
 from zing.store import Store, files, tasks
 from zing.store.files import File
 from zing.store.schema import worker as workers
-from zing.task import Picture, Progress, Task, TaskState
+from zing.task import ImageRequest, Picture, Progress, Task, TaskState
 from zing.worker import WARM_UP, Lease, Rules, Worker
 
 RULES = Rules(lease_s=6.0, task_timeout_s=60.0, link_ttl_s=86_400.0)
@@ -111,7 +113,10 @@ class Studio:
 
     def run(self, draw: Draw = well, orders: UntilIdle | None = None) -> Fake:
         """A worker's whole life."""
-        engine = Fake(draw)
+        return self.run_with(Fake(draw), orders)
+
+    def run_with(self, engine: Fake, orders: UntilIdle | None = None) -> Fake:
+        """The same with an engine that is there already."""
         self.lease.start()
         try:
             self.worker.run(engine, orders or UntilIdle())
@@ -145,6 +150,10 @@ class Studio:
         now = time.time()
         self.store.write(lambda tx: queue.register(tx, worker_id, "host", now, 60.0))
         return self.store.write(lambda tx: queue.claim(tx, worker_id, MODEL, 1, now))[0]
+
+
+# WebP holds 16383 pixels a side.
+TOO_WIDE = ImageRequest("a cat", 16_400, 8)
 
 
 @pytest.fixture(autouse=True)
@@ -251,6 +260,24 @@ def test_a_worker_that_ended_is_known_no_more(studio: Studio) -> None:
     assert studio.store.read(lambda tx: tx.execute(select(workers)).all()) == []
 
 
+def test_a_worker_says_what_model_it_draws_with_before_it_is_ready(studio: Studio) -> None:
+    def said() -> str:
+        return studio.store.read(lambda tx: tx.scalar(select(workers.c.progress))) or "{}"
+
+    class Watched(Fake):
+        def generate(self, order: Order) -> Iterator[Progress | Picture]:
+            assert until(lambda: json.loads(said()).get("model") == MODEL)
+            return super().generate(order)
+
+    studio.run_with(Watched())
+
+
+def test_an_extended_prompt_is_what_is_drawn(studio: Studio) -> None:
+    studio.accept(request=ImageRequest("a cat", 64, 64, extend=True, extended="a grey cat asleep"))
+    (order,) = studio.run().drawn
+    assert order.prompt == "a grey cat asleep"
+
+
 # Failures of the engine.
 
 
@@ -287,9 +314,12 @@ def of_pixels(make: Callable[[Order], Any]) -> Draw:
     return draw
 
 
-BAD_PICTURES: dict[str, Draw] = {
+WRONG_SIZES: dict[str, Draw] = {
     "too small": of_pixels(lambda order: pixels(order)[1:]),
-    "turned": of_pixels(lambda order: np.zeros((order.width, order.height + 1, 3), np.uint8)),
+    "too large": of_pixels(lambda order: np.zeros((order.height, order.width + 1, 3), np.uint8)),
+    "empty": of_pixels(lambda order: pixels(order)[:, :0]),
+}
+BAD_PICTURES: dict[str, Draw] = {
     "grey": of_pixels(lambda order: pixels(order)[..., 0]),
     "see-through": of_pixels(lambda order: np.zeros((order.height, order.width, 4), np.uint8)),
     "a batch": of_pixels(lambda order: pixels(order)[None]),
@@ -301,13 +331,18 @@ BAD_PICTURES: dict[str, Draw] = {
 }
 
 
-def test_what_is_no_picture_of_the_size_fails_and_costs_nothing(studio: Studio) -> None:
-    made = {case: studio.accept(seed=seed) for seed, case in enumerate(BAD_PICTURES)}
-    draws = list(BAD_PICTURES.values())
+@pytest.mark.parametrize(
+    ("error", "cases"), [("BadPicture", BAD_PICTURES), ("WrongSize", WRONG_SIZES)]
+)
+def test_what_is_no_picture_of_the_size_fails_and_costs_nothing(
+    studio: Studio, error: str, cases: dict[str, Draw]
+) -> None:
+    made = {case: studio.accept(seed=seed) for seed, case in enumerate(cases)}
+    draws = list(cases.values())
     studio.run(lambda order: draws[order.seed](order))
     for case, task in made.items():
         found = studio.find(task)
-        assert (found.state, found.error) == (TaskState.FAILED, "BadPicture"), case
+        assert (found.state, found.error) == (TaskState.FAILED, error), case
     assert released(studio)
 
 
@@ -569,15 +604,32 @@ def test_a_lease_is_kept_through_trouble_with_the_database(
 # Pictures that cannot be kept.
 
 
-def test_a_picture_that_cannot_be_kept_fails_its_task_and_the_worker_goes_on(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
+def test_a_picture_that_cannot_be_encoded_fails_its_task_and_the_worker_goes_on(
+    studio: Studio,
 ) -> None:
-    put, full = studio.blobs.put, [True]
+    odd, good = studio.accept(request=TOO_WIDE, suffix=".webp"), studio.accept()
+    studio.run()
+    assert (studio.find(odd).state, studio.find(odd).error) == (TaskState.FAILED, "NotEncoded")
+    assert studio.find(good).state == TaskState.SUCCEEDED
+    assert (studio.balance().used, studio.balance().held) == (PRICE, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "said"),
+    [
+        (errno.ENOSPC, "StorageFull", "no room"),
+        (errno.EDQUOT, "StorageFull", "no room"),
+        (errno.EIO, "EngineFailed", "could not be kept"),
+    ],
+)
+def test_a_picture_that_cannot_be_kept_fails_its_task_and_the_worker_goes_on(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, number: int, error: str, said: str
+) -> None:
+    put, troubles = studio.blobs.put, [OSError(number, f"{studio.folder}: no")]
 
     def put_or_not(key: str, data: bytes) -> None:
-        if full:
-            full.pop()
-            raise OSError(28, "No space left on device")
+        if troubles:
+            raise troubles.pop()
         put(key, data)
 
     monkeypatch.setattr(studio.blobs, "put", put_or_not)
@@ -585,8 +637,8 @@ def test_a_picture_that_cannot_be_kept_fails_its_task_and_the_worker_goes_on(
     studio.run()
     found = sorted(map(studio.find, made), key=lambda task: task.state)
     assert [task.state for task in found] == ["failed", "succeeded"]
-    assert found[0].error == "EngineFailed"
-    assert "could not be kept" in found[0].error_message
+    assert found[0].error == error
+    assert said in found[0].error_message
     assert str(studio.folder) not in found[0].error_message
     assert (studio.balance().used, studio.balance().held) == (PRICE, 0)
 

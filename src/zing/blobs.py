@@ -25,6 +25,7 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
 }
 LINK_PATH = "/f/"
+_NUMBER = re.compile(r"\(os error (\d+)\)", re.ASCII)  # how obstore words the system's errors
 _LINK = re.compile(r"([a-z0-9_]{4,40})-([0-9]{9,11})-([0-9a-f]{32})(\.[a-z]{3,4})", re.ASCII)
 
 
@@ -40,11 +41,14 @@ class Blobs:
         self._folder = folder.absolute()
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep bytes under a new key; they are on the disk when this returns. Raises OSError."""
+        """Keep bytes under a new key; they are on the disk when this returns.
+
+        Raises OSError, with the system's number where there is one.
+        """
         try:
             obstore.put(self._store, key, data, mode="create")
         except obstore.exceptions.BaseError as error:
-            raise OSError(str(error).splitlines()[0]) from None
+            raise _system_error(str(error).splitlines()[0]) from None
         path = self._folder / key
         for each in (path, *path.relative_to(self._folder).parents):
             _sync(self._folder / each)
@@ -103,6 +107,11 @@ class Links:
     def _signature(self, file_id: str, ends: str, suffix: str) -> str:
         message = f"{file_id}-{ends}{suffix}".encode()
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:32]
+
+
+def _system_error(text: str) -> OSError:
+    number = _NUMBER.search(text)
+    return OSError(int(number[1]), text) if number else OSError(text)
 
 
 def _sync(path: Path) -> None:

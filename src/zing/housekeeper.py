@@ -1,4 +1,6 @@
-"""What must happen even if nobody asks: dead workers' tasks, pictures whose time is over."""
+"""What must happen even if nobody asks: dead workers' tasks, tasks that nobody draws, pictures
+whose time is over.
+"""
 
 import logging
 import threading
@@ -7,6 +9,7 @@ from functools import partial
 
 from zing import queue
 from zing.blobs import Blobs
+from zing.config import QUEUE_TIMEOUT
 from zing.errors import ZingError
 from zing.store import Store, files, idem
 
@@ -22,10 +25,17 @@ log = logging.getLogger(__name__)
 class Housekeeper:
     """Reaps, sweeps and forgets; any number of them may run on one database."""
 
-    def __init__(self, store: Store, blobs: Blobs, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        clock: Callable[[], float],
+        queue_timeout_s: float = float(QUEUE_TIMEOUT.default),
+    ) -> None:
         self._store = store
         self._blobs = blobs
         self._clock = clock
+        self._queue_timeout_s = queue_timeout_s
         self._sweep_at = self._orphans_at = 0.0
 
     def run(self, stop: threading.Event, wake: Callable[[], None]) -> None:
@@ -45,6 +55,7 @@ class Housekeeper:
         reaped = self.reap()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY_S
+            self.expire()
             self.sweep()
         if now >= self._orphans_at:
             self._orphans_at = now + ORPHANS_EVERY_S
@@ -58,6 +69,17 @@ class Housekeeper:
         for worker in workers:
             log.warning("worker %s is gone; its tasks are queued again", worker)
         return bool(workers)
+
+    def expire(self) -> int:
+        """Fail the tasks that have been queued for too long; how many."""
+        count = 0
+        while True:
+            late = partial(queue.expire, now=self._clock(), timeout_s=self._queue_timeout_s)
+            gone = self._store.write(late)
+            if not gone:
+                return count
+            log.warning("%d tasks waited too long and failed", gone)
+            count += gone
 
     def sweep(self) -> int:
         """Delete the pictures whose time is over, how many, and forget old idempotency keys."""

@@ -13,9 +13,19 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from zing import ledger
-from zing.errors import Cancelled, EngineFailed, NotCancellable, QueueFull, UnknownTask, ZingError
+from zing.errors import (
+    Cancelled,
+    EngineLost,
+    ModelGone,
+    NotCancellable,
+    QueueFull,
+    TimedOut,
+    UnknownTask,
+    Unreadable,
+    ZingError,
+)
 from zing.netguard import host_of
-from zing.store import files
+from zing.store import files, switches
 from zing.store.files import File
 from zing.store.schema import api_key, lane, outbox, task, worker
 from zing.store.tasks import dump_request, to_task
@@ -24,6 +34,7 @@ from zing.task import DeliveryState, ImageRequest, Task, TaskState
 ATTEMPTS_MAX = 3
 QUEUE_MAX = 10_000
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
+EXPIRED_AT_ONCE = 100
 PRIORITY = 100  # lower is served first
 
 _FREE = or_(lane.c.max_running.is_(None), lane.c.running < lane.c.max_running)
@@ -99,8 +110,10 @@ def task_id(now: float) -> str:
 def accept(connection: Connection, submission: Submission, now: float) -> Task:
     """The queued task, its price held; raises InsufficientCredits or QueueFull.
 
-    A request that safety refuses is accepted, ended and released at once.
+    Unavailable or SwitchedOff where the operator takes no new tasks. A request that safety
+    refuses is accepted, ended and released at once.
     """
+    switches.check(connection, submission.dialect)
     waiting = connection.scalar(_WAITING) or 0
     if waiting >= QUEUE_MAX:
         raise QueueFull(retry_after_s=10)
@@ -136,8 +149,7 @@ def claim(
             claims.append(Claim(to_task(held), held.claim_token, held.suffix))
         except (RecursionError, TypeError, ValueError):
             # One row that this version cannot read must not stop all others.
-            unread = EngineFailed("What was asked for cannot be read; nothing was charged.")
-            _end(connection, held, failure(unread), now)
+            _end(connection, held, failure(Unreadable()), now)
     return claims
 
 
@@ -242,6 +254,23 @@ def reap(connection: Connection, now: float, dead: str = "") -> list[str]:
     for row in connection.execute(held.with_for_update()).all():
         _reclaim(connection, row, now)
     return ids
+
+
+def expire(connection: Connection, now: float, timeout_s: float) -> int:
+    """Fail the tasks that were accepted that long ago and are still queued; how many, of some."""
+    old = select(task).where(task.c.state == TaskState.QUEUED, task.c.created_at < now - timeout_s)
+    rows = connection.execute(old.limit(EXPIRED_AT_ONCE).with_for_update(skip_locked=True)).all()
+    drawn = _models_drawn(connection, now) if rows else set()
+    for row in rows:
+        late = TimedOut(f"Nobody drew this within {timeout_s:g} s; nothing was charged.")
+        _end(connection, row, failure(late if row.model in drawn else ModelGone()), now)
+    return len(rows)
+
+
+def _models_drawn(connection: Connection, now: float) -> set[str]:
+    """The models that the workers alive have said they draw with."""
+    said = connection.scalars(select(worker.c.progress).where(worker.c.lease_until > now))
+    return {json.loads(each).get("model", "") for each in said}
 
 
 def _insert(connection: Connection, identity: str, submission: Submission, now: float) -> None:
@@ -386,8 +415,8 @@ def _reclaim(connection: Connection, row: Row[Any], now: float) -> None:
     if row.cancel_requested:
         _end(connection, row, failure(Cancelled()), now)
     elif row.attempt >= ATTEMPTS_MAX:
-        died = EngineFailed(f"The engine stopped {row.attempt} times while it drew this.")
-        _end(connection, row, failure(died), now)
+        times = f"The engine stopped {row.attempt} times while it drew this; nothing was charged."
+        _end(connection, row, failure(EngineLost(times)), now)
     else:
         _requeue(connection, row, row.attempt, now)
 

@@ -19,19 +19,30 @@ import uvicorn
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from zing import app, config, keys, ledger, models
+from zing import app, config, extension, keys, ledger, models, netguard
 from zing.blobs import Blobs, Links
-from zing.config import DATABASE, DRAIN, PUBLIC_URL
+from zing.config import (
+    DATABASE,
+    DRAIN,
+    EVOLINK_CANCELLED,
+    KIE_HTTP,
+    PUBLIC_URL,
+    QUEUE_TIMEOUT,
+    ZIT_PROMPT_MAX,
+    ZIT_WAIT,
+)
 from zing.data import Data, replace
+from zing.dialects.manners import Manners, spoken
 from zing.errors import BadSetting, Unavailable
 from zing.housekeeper import Housekeeper
 from zing.service import Served, Service, Terms
 from zing.store import Store
 from zing.supervisor import REFUSED, Supervisor
-from zing.task import MICRO
+from zing.task import MICRO, PROMPT_MAX
 
 FIRST_CREDITS = 1000 * MICRO
 READY_LOOK_S = 0.05
+WAIT_MAX_S = 60.0
 HANG_UP_S = 6  # for requests that are being answered; the longest waits for a cancel
 
 log = logging.getLogger(__name__)
@@ -79,7 +90,7 @@ class Server(uvicorn.Server):
 class Parts:
     """The running parts beside the HTTP server."""
 
-    service: Service
+    wiring: app.Wiring
     supervisor: Supervisor | None
     drain_s: float
     stop: threading.Event
@@ -120,7 +131,7 @@ def serve(options: Options, tell: Callable[[dict[str, str]], None]) -> int:
     address = _address(options, listener)
     store = Store.of(options.database, data)
     parts = _wire(options, data, store, address)
-    first = make_first_key(parts.service, data)
+    first = make_first_key(parts.wiring.service, data)
     if first:
         tell({"key": first, "key_file": str(data.first_key)})
     facts = {"ready": address} | (
@@ -154,7 +165,7 @@ def make_first_key(service: Service, data: Data) -> str:
 def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
     secret = data.secret()
     blobs = Blobs(data.pictures / store.id)
-    housekeeper = Housekeeper(store, blobs, time.time)
+    housekeeper = Housekeeper(store, blobs, time.time, config.seconds(QUEUE_TIMEOUT))
     supervisor = None
     if options.worker:
         hidden = {DATABASE.variable: options.database}
@@ -169,13 +180,26 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         served=Served(model.name, not models.draws_people(model), options.worker),
         clock=time.time,
         wake=supervisor.wake if supervisor else _nobody,
+        rules=netguard.callback_rules(),
     )
+    wiring = app.Wiring(service, spoken(_manners()), extension.read())
     _warn_of_links(service.links.origin)
     stop = threading.Event()
     keeper = threading.Thread(
         target=housekeeper.run, args=(stop, service.wake), name="housekeeper", daemon=True
     )
-    return Parts(service, supervisor, config.seconds(DRAIN), stop, keeper)
+    return Parts(wiring, supervisor, config.seconds(DRAIN), stop, keeper)
+
+
+def _manners() -> Manners:
+    """How the dialects are spoken, by the settings."""
+    prompt_max = config.whole_number(ZIT_PROMPT_MAX, 1, PROMPT_MAX)
+    return Manners(
+        cancelled_is_failed=config.choice(EVOLINK_CANCELLED, "cancelled", "failed") == "failed",
+        codes_in_http=config.choice(KIE_HTTP, "body", "mirror") == "mirror",
+        wait_s=config.seconds(ZIT_WAIT, 0.0, WAIT_MAX_S),
+        prompt_max=prompt_max,
+    )
 
 
 def _work(options: Options) -> list[str]:
@@ -214,7 +238,7 @@ async def _watch(parts: Parts, ready: Callable[[], None]) -> None:
             signal.raise_signal(signal.SIGTERM)
             return
         with suppress(Unavailable):  # the database may come back
-            facts = await asyncio.to_thread(parts.service.ready)
+            facts = await asyncio.to_thread(parts.wiring.service.ready)
             if facts["ready"]:
                 break
         await asyncio.sleep(READY_LOOK_S)
@@ -227,7 +251,7 @@ def _settings(options: Options, parts: Parts, ready: Callable[[], None]) -> uvic
     if options.tls_cert:
         _check_certificate(options.tls_cert, options.tls_key)
     return uvicorn.Config(
-        app.build(parts.service, _lifespan(parts, ready)),
+        app.build(parts.wiring, _lifespan(parts, ready)),
         log_config=None,
         access_log=False,
         lifespan="on",

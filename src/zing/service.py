@@ -28,7 +28,7 @@ from zing.errors import (
 )
 from zing.keys import Key
 from zing.queue import Submission
-from zing.store import Store, files, idem, tasks
+from zing.store import Store, files, idem, switches, tasks
 from zing.store.files import File
 from zing.store.idem import Sent
 from zing.store.tasks import Look
@@ -134,7 +134,7 @@ class Service:
         now = self.clock()
         accepted = self._accept(
             partial(self._submission, key, via, request, fields),
-            lambda tx, submission: queue.accept(tx, submission, now),
+            lambda submission, tx: queue.accept(tx, submission, now),
         )
         self.wake()
         return self.look(accepted.public_id, key.account_id)
@@ -149,7 +149,7 @@ class Service:
         self._check(request)
         now = self.clock()
 
-        def accept(tx: Connection, submission: Submission) -> Answered:
+        def accept(submission: Submission, tx: Connection) -> Answered:
             first = self._first_answer(tx, once.sent, now)
             if first is not None:
                 return Answered(first, again=True)
@@ -263,15 +263,20 @@ class Service:
         return found, data
 
     def ready(self) -> dict[str, Any]:
-        """What /readyz says: whether pictures can be drawn now, and what each part does."""
+        """What /readyz says: whether pictures can be drawn now, and what each part does.
+
+        Maintenance does not make it less ready: tasks are still drawn and looked up here.
+        """
         now = self.clock()
         open_tasks, workers = self.store.read(lambda tx: tasks.queue_state(tx, now))
+        switched = self.store.read(switches.list_switches)
         return {
             "ready": workers > 0 or not self.served.workers,
             "model": self.served.name,
             "database": "ok",
             "workers": workers,
             "open_tasks": open_tasks,
+            "maintenance": switches.MAINTENANCE in switched,
             "moderation": safety.LEVEL,
         }
 
@@ -288,7 +293,7 @@ class Service:
     def _accept(
         self,
         submission: Callable[[], Submission],
-        accept: Callable[[Connection, Submission], T],
+        accept: Callable[[Submission, Connection], T],
     ) -> T:
         """What accepting gives; ids of a dialect's shape may be taken, and then another is tried.
 
@@ -296,7 +301,7 @@ class Service:
         """
         for _ in range(ID_TRIES):
             with suppress(IntegrityError):
-                return self.store.write(partial(accept, submission=submission()))
+                return self.store.write(partial(accept, submission()))
         raise Internal("No free task id was found.")
 
     def _first_answer(self, tx: Connection, sent: Sent, now: float) -> str | None:

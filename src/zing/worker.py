@@ -4,6 +4,7 @@ Threads: the caller's draws; one keeps the lease and reads who wants to cancel; 
 and settles, so that the engine draws the next picture meanwhile.
 """
 
+import errno
 import logging
 import os
 import secrets
@@ -26,8 +27,11 @@ from zing.errors import (
     Cancelled,
     EngineFailed,
     Failed,
+    NotEncoded,
+    StorageFull,
     TimedOut,
     Unavailable,
+    WrongSize,
     ZingError,
 )
 from zing.queue import Claim, Outcome
@@ -39,6 +43,7 @@ BEAT_S = 0.1  # how often a running worker tells its progress and looks for canc
 POLL_MIN_S, POLL_MAX_S = 0.02, 0.25
 HUNG_AFTER_S = 30.0  # beyond a task's time, which is looked at after every step
 HUNG = 70  # exit status
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 UNSETTLED_MAX = 2  # pictures that may wait to be kept while the next is drawn
 WARM_UP = Order("a red circle", 1024, 1024, seed=1, steps=STEPS_DEFAULT)
 
@@ -205,6 +210,7 @@ class Worker:
 
     def run(self, engine: Engine, orders: Orders) -> None:
         """Draw until told to drain or to stop; raises what broke the worker itself."""
+        self._lease.say("loading", model=self._model)
         self._warm_up(engine, orders)
         self._lease.say("ready")
         for held in self._claims(orders):
@@ -266,7 +272,7 @@ class Worker:
     def _draw(self, engine: Engine, held: Claim, orders: Orders) -> Picture:
         """The picture; raises Failed, LeaseLost or Stopped between two steps."""
         request = held.task.request
-        order = Order(request.prompt, request.width, request.height, held.task.seed, request.steps)
+        order = Order(request.drawn, request.width, request.height, held.task.seed, request.steps)
         deadline = time.monotonic() + self._rules.task_timeout_s
         self._lease.step(held, Progress(0, request.steps))
         for event in engine.generate(order):
@@ -296,24 +302,11 @@ class Worker:
 
         Bytes whose claim turned out to be void are left to the housekeeper, which knows for sure.
         """
-        file_id = f"f{secrets.token_hex(12)}"
-        data = pictures.encode(picture.pixels, held.suffix)
-        key = f"{datetime.fromtimestamp(drawn_at, UTC):%Y-%m-%d}/{file_id}{held.suffix}"
         try:
-            self._blobs.put(key, data)
-        except OSError as error:
-            log.error("%s cannot be kept: %s", key, error)
-            failed = EngineFailed("The picture could not be kept; nothing was charged.")
-            self._settle(held, queue.failure(failed))
+            file = self._put(_encoded(held, picture), held.suffix, drawn_at)
+        except Failed as error:
+            self._settle(held, queue.failure(error))
             return
-        file = File(
-            id=file_id,
-            blob_key=key,
-            sha256=pictures.sha256_bytes(data),
-            bytes=len(data),
-            suffix=held.suffix,
-            expires_at=drawn_at,
-        )
         result = {
             "sha256": pictures.sha256(picture.pixels),
             "rendered": list(picture.rendered),
@@ -322,6 +315,26 @@ class Worker:
             "drawn_at": drawn_at,
         }
         self._settle(held, Outcome(TaskState.SUCCEEDED, result=result, file=file))
+
+    def _put(self, data: bytes, suffix: str, drawn_at: float) -> File:
+        """The file of bytes that are on the disk; raises StorageFull or EngineFailed."""
+        file_id = f"f{secrets.token_hex(12)}"
+        key = f"{datetime.fromtimestamp(drawn_at, UTC):%Y-%m-%d}/{file_id}{suffix}"
+        try:
+            self._blobs.put(key, data)
+        except OSError as error:
+            log.error("%s cannot be kept: %s", key, error)
+            if error.errno in NO_ROOM:
+                raise StorageFull from None
+            raise EngineFailed("The picture could not be kept; nothing was charged.") from None
+        return File(
+            id=file_id,
+            blob_key=key,
+            sha256=pictures.sha256_bytes(data),
+            bytes=len(data),
+            suffix=suffix,
+            expires_at=drawn_at,
+        )
 
     def _settle(self, held: Claim, outcome: Outcome) -> bool:
         """End the task; its picture is kept for the link's time from this moment on."""
@@ -346,6 +359,18 @@ class Stopped(Exception):
 
 def _checked(picture: Picture, order: Order) -> Picture:
     """The picture, if it is one of the size that was asked for: engines are not trusted."""
-    if picture.pixels.shape != (order.height, order.width, 3) or picture.pixels.dtype != "uint8":
+    shape = picture.pixels.shape
+    if len(shape) != 3 or shape[2] != 3 or picture.pixels.dtype != "uint8":
         raise BadPicture
+    if shape[:2] != (order.height, order.width):
+        raise WrongSize
     return picture
+
+
+def _encoded(held: Claim, picture: Picture) -> bytes:
+    """The picture's file; raises NotEncoded, for one odd picture must not stop the next."""
+    try:
+        return pictures.encode(picture.pixels, held.suffix)
+    except Exception:
+        log.exception("the picture of task %s cannot be encoded", held.task.id)
+        raise NotEncoded from None
