@@ -136,7 +136,7 @@ def claim(
             taken += rows
         if len(rows) == len(found):
             break
-    return [Held(_delivery(row), lease_until, _secrets(row, now)) for row in taken]
+    return [Held(_delivery(row), lease_until, _secrets(*row[-2:], now)) for row in taken]
 
 
 def keep_bodies(connection: Connection, bodies: Mapping[str, str]) -> dict[str, str]:
@@ -231,7 +231,7 @@ def secrets_of(connection: Connection, account_id: str, now: float) -> tuple[int
     row = connection.execute(query.where(account.c.id == account_id)).one_or_none()
     if row is None:
         raise UnknownAccount
-    return _secrets(row, now)
+    return _secrets(*row, now)
 
 
 def rotate_secret(connection: Connection, account_id: str, now: float) -> None:
@@ -287,10 +287,8 @@ def _insert_attempt(connection: Connection, delivery_id: str, attempt: Attempt) 
     )
 
 
-def _secrets(row: Row[Any], now: float) -> tuple[int, ...]:
-    current: int = row.secret_number
-    old = row.old_secret_until
-    return (current,) if old is None or old <= now else (current, current - 1)
+def _secrets(current: int, old_until: float | None, now: float) -> tuple[int, ...]:
+    return (current,) if old_until is None or old_until <= now else (current, current - 1)
 
 
 def _delivery(row: Row[Any]) -> Delivery:
