@@ -146,7 +146,7 @@ def spoilt(link: str) -> dict[str, str]:
     head, _, name = link.rpartition("/")
     file_id, ends, rest = name.split("-")
     signature, suffix = rest.split(".")
-    other = "0" if signature[0] != "0" else "1"
+    first, last = ("0" if each != "0" else "1" for each in (signature[0], signature[-1]))
     paths = {
         "no signature": f"{file_id}.{suffix}",
         "no end": f"{file_id}-{signature}.{suffix}",
@@ -160,8 +160,8 @@ def spoilt(link: str) -> dict[str, str]:
         "an end with a zero before": f"{file_id}-0{ends}-{signature}.{suffix}",
         "an end in words": f"{file_id}-never-{signature}.{suffix}",
         "an end in other digits": f"{file_id}-%D9%A1{ends[1:]}-{signature}.{suffix}",
-        "another first letter": f"{file_id}-{ends}-{other}{signature[1:]}.{suffix}",
-        "another last letter": f"{file_id}-{ends}-{signature[:-1]}{other}.{suffix}",
+        "another first letter": f"{file_id}-{ends}-{first}{signature[1:]}.{suffix}",
+        "another last letter": f"{file_id}-{ends}-{signature[:-1]}{last}.{suffix}",
         "signature in capitals": f"{file_id}-{ends}-{'A' * 32}.{suffix}",
         "signature of zeros": f"{file_id}-{ends}-{'0' * 32}.{suffix}",
         "a shorter signature": f"{file_id}-{ends}-{signature[:-1]}.{suffix}",
@@ -397,7 +397,7 @@ def test_an_unknown_address_speaks_as_its_prefix_does(
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/V1/tasks", "/v2", "/apix", "//v1/tasks", "/.env", "/f", "/docs", "*"]
+    "path", ["/nothing", "/V1/tasks", "/v2", "/apix", "//v1/tasks", "/.env", "/f", "/doc", "*"]
 )
 def test_an_address_of_no_dialect_is_not_found(path: str, server: servers.Server) -> None:
     reply = get(server, path)

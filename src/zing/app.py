@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from anyio import to_thread
@@ -60,7 +60,7 @@ def build(parts: "Wiring", lifespan: Lifespan | None = None) -> Starlette:
         for dialect in parts.dialects
         for address in dialect.ROUTES
     ]
-    own = Pages(parts, documents.Library(parts.dialects, parts.service.links.origin))
+    own = Pages(parts)
     built = Starlette(
         routes=[
             *addresses,
@@ -288,7 +288,6 @@ class Pages:
     """What every server has: pictures by link, the APIs described, health, a front page."""
 
     parts: Wiring
-    library: documents.Library
 
     async def picture(self, request: Request) -> Response:
         """A picture by its signed link; 404 where it is none, 410 when its time is over."""
@@ -314,7 +313,7 @@ class Pages:
 
     async def described(self, request: Request) -> Response:
         """A page or an OpenAPI document about the APIs."""
-        media_type, text = await to_thread.run_sync(self.library.read, request.scope["path"])
+        media_type, text = await to_thread.run_sync(self._library.read, request.scope["path"])
         return Response(text, headers=documents.HEADERS, media_type=media_type)
 
     async def healthz(self, _request: Request) -> Response:
@@ -347,6 +346,10 @@ class Pages:
             return _json(status, {"error": {"message": str(refusal)}}, headers)
         answer = dialect.refused(refusal)
         return _response(replace(answer, headers={**answer.headers, **headers}))
+
+    @cached_property
+    def _library(self) -> documents.Library:
+        return documents.Library(self.parts.dialects, self.parts.service.links.origin)
 
 
 def _allowed(request: Request) -> str:
