@@ -42,6 +42,7 @@ def index(documents: Mapping[str, Json], origin: str) -> str:
 def reference(name: str, document: Json) -> str:
     """The page of one dialect's document."""
     info, operations = document["info"], list(_operations(document))
+    schemas = document["components"]["schemas"]
     parts = [
         f"<h1>{escape(info['title'])}</h1>",
         f'<p lang="zh">{escape(info["x-chinese"])}</p>',
@@ -49,8 +50,8 @@ def reference(name: str, document: Json) -> str:
         _paragraph(document["components"]["securitySchemes"]["key"]["description"]),
         _setup(document["servers"][0]["url"]),
         _contents(operations),
-        *(_operation(*each) for each in operations),
-        *_schemas(document["components"]["schemas"]),
+        *(_operation(*each, schemas) for each in operations),
+        *_objects(schemas, operations),
         _errors(document["x-errors"]),
         f'<p><a href="/docs/{name}.json">This page as an OpenAPI 3.1 document</a></p>',
     ]
@@ -102,14 +103,14 @@ def _contents(operations: Sequence[tuple[str, str, Json]]) -> str:
     return f"<ul>{''.join(items)}</ul>"
 
 
-def _operation(path: str, method: str, operation: Json) -> str:
+def _operation(path: str, method: str, operation: Json, schemas: Json) -> str:
     parts = [
         f'<h2 id="{escape(operation["operationId"])}">{escape(operation["summary"])}</h2>',
         f'<p class="address">{_code(f"{method.upper()} {path}")}</p>',
         _paragraph(operation["description"]),
         *(_sample(each) for each in operation["x-codeSamples"]),
         _parameters(operation["parameters"]),
-        *_bodies(operation.get("requestBody", {"content": {}})["content"]),
+        *_bodies(_content(operation), schemas),
         "<h3>Replies</h3>",
         *(_response(status, each) for status, each in operation["responses"].items()),
         *(_callback(each) for each in operation.get("callbacks", {}).values()),
@@ -134,13 +135,25 @@ def _parameters(parameters: Sequence[Json]) -> str:
     return f"<h3>Parameters</h3>{_table(('name', 'where', ''), rows)}" if rows else ""
 
 
-def _bodies(content: Mapping[str, Json]) -> Iterator[str]:
+def _content(operation: Json) -> Json:
+    content: Json = operation.get("requestBody", {}).get("content", {})
+    return content
+
+
+def _bodies(content: Json, schemas: Json) -> Iterator[str]:
     """The request's body, once for all Content-Types that share a schema."""
     by_schema: dict[str, list[str]] = {}
     for kind, each in content.items():
         by_schema.setdefault(json.dumps(each["schema"]), []).append(kind)
     for text, kinds in by_schema.items():
-        yield f"<h3>Body: {' or '.join(map(_code, kinds))}</h3>" + _members(json.loads(text))
+        schema = json.loads(text)
+        whole = schemas[_name(schema)] if "$ref" in schema else schema
+        yield f"<h3>Body: {' or '.join(map(_code, kinds))}</h3>{_members(whole)}"
+
+
+def _name(reference: Json) -> str:
+    """The name of the component that is referred to."""
+    return str(reference["$ref"]).rpartition("/")[2]
 
 
 def _response(status: str, response: Json) -> str:
@@ -187,10 +200,14 @@ def _callback(callback: Json) -> str:
     )
 
 
-def _schemas(schemas: Mapping[str, Json]) -> Iterator[str]:
+def _objects(schemas: Json, operations: Sequence[tuple[str, str, Json]]) -> Iterator[str]:
+    """The objects of replies; those of requests stand where they are sent."""
+    bodies = [each["schema"] for *_, one in operations for each in _content(one).values()]
+    sent = {_name(schema) for schema in bodies if "$ref" in schema}
     yield "<h2>Objects</h2>"
     for name, schema in schemas.items():
-        yield f'<h3 id="{escape(name)}">{escape(name)}</h3>{_members(schema)}'
+        if name not in sent:
+            yield f'<h3 id="{escape(name)}">{escape(name)}</h3>{_members(schema)}'
 
 
 def _errors(errors: Sequence[Json]) -> str:
@@ -221,7 +238,7 @@ def _rows(schema: Json, prefix: str) -> Iterator[Row]:
 def _type(schema: Json) -> str:
     """What a value may be, in words."""
     if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
+        name = _name(schema)
         return f'<a href="#{escape(name)}">{escape(name)}</a>'
     text = _values(schema) + _limits(schema)
     if "default" in schema:

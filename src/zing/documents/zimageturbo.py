@@ -40,7 +40,7 @@ def api(dialect: Dialect) -> Api:
         security=BEARER,
         authorization="Bearer $KEY",
         code_at=("code",),
-        id_words="task_[0-9]*",
+        id_words="task_[0-9][0-9]*",
         schemas=_schemas(),
         operations=(_submit(dialect), _look(dialect), _look_by_post(dialect)),
     )
@@ -134,7 +134,7 @@ def _image_request() -> Json:
     side_text = string(pattern=f"^{schemas.SIDE}$")
     side = {"anyOf": [integer(SIDE_MIN, SIDE_MAX), side_text, {"type": "null"}]}
     seed = {
-        "anyOf": [integer(-1, SEED_MAX), string(pattern="^(-1|[0-9]{1,9})$"), {"type": "null"}],
+        "anyOf": [integer(-1, SEED_MAX), string(pattern=schemas.NUMBER), {"type": "null"}],
         "default": -1,
     }
     ratio = {"enum": [*zimageturbo.ASPECT_RATIOS, None], "default": "1:1"}
@@ -146,7 +146,8 @@ def _image_request() -> Json:
         "height": said("In pixels; with a width only.", side),
         "seed": said("-1 is random.", seed),
     }
-    return asked(properties, ["prompt"])
+    pair = {"width": ["height"], "height": ["width"]}
+    return asked(properties, ["prompt"]) | {"dependentRequired": pair}
 
 
 def _created() -> Json:
