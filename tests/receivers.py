@@ -65,6 +65,32 @@ def hang(connection: socket.socket, _: Sent) -> None:
         connection.recv(1)
 
 
+def tunnel(ports: Mapping[str, int]) -> Answer:
+    """An egress proxy's answer: a tunnel to the loopback port that stands for an address and port,
+    502 where none does.
+    """
+
+    def open_one(connection: socket.socket, sent: Sent) -> None:
+        if sent.path not in ports:
+            answer(502)(connection, sent)
+            return
+        with socket.create_connection(("127.0.0.1", ports[sent.path])) as other:
+            connection.sendall(b"HTTP/1.1 200 Open\r\n\r\n")
+            back = threading.Thread(target=_pump, args=(other, connection), daemon=True)
+            back.start()
+            _pump(connection, other)
+            back.join(TIMEOUT_S)
+
+    return open_one
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
 class Receiver:
     """An HTTP server on loopback that keeps what it got; https where it is given a certificate.
 
@@ -160,15 +186,30 @@ class Certificate:
         return context
 
 
+# Of its own, for the one that a machine has may add to it or be missing.
+_CONFIGURATION = """
+[req]
+distinguished_name = name
+x509_extensions = authority
+prompt = no
+[name]
+commonName = zing-tests
+[authority]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign
+subjectKeyIdentifier = hash
+"""
+
+
 class Authority:
     """A certificate authority of the test's own, made by the openssl command."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        (folder / "ca.cnf").write_text(_CONFIGURATION)
         self._openssl(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-            "-subj /CN=zing-tests -addext basicConstraints=critical,CA:TRUE "
-            "-addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem"
+            "-config ca.cnf -keyout ca.key -out ca.pem"
         )
 
     def trust(self) -> ssl.SSLContext:
@@ -179,10 +220,12 @@ class Authority:
         """A certificate for names (DNS, `*.` allowed) and addresses."""
         kinds = ["IP" if _is_address(name) else "DNS" for name in names]
         listed = ",".join(f"{kind}:{name}" for kind, name in zip(kinds, names, strict=True))
-        (self.folder / f"{file}.ext").write_text(f"subjectAltName={listed}\n")
+        (self.folder / f"{file}.ext").write_text(
+            f"subjectAltName={listed}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+        )
         self._openssl(
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=receiver "
-            f"-keyout {file}.key -out {file}.csr"
+            f"-config ca.cnf -keyout {file}.key -out {file}.csr"
         )
         self._openssl(
             f"x509 -req -in {file}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} "

@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zing import bodies, dialects, documents
@@ -340,13 +340,21 @@ class Pages:
         """An unknown address or method, in the words of the dialect whose prefix it is below."""
         wrong_method = isinstance(error, HTTPException) and error.status_code == 405
         refusal = WrongMethod() if wrong_method else UnknownRoute()
-        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        headers = {"Allow": _allowed(request)} if wrong_method else {}
         dialect = dialects.below(request.scope["path"], self.parts.dialects)
         if dialect is None:
             status = 405 if wrong_method else 404
             return _json(status, {"error": {"message": str(refusal)}}, headers)
         answer = dialect.refused(refusal)
         return _response(replace(answer, headers={**answer.headers, **headers}))
+
+
+def _allowed(request: Request) -> str:
+    """The methods that an address takes; it may have a route for each."""
+    routes = request.app.routes
+    found = next(each for each in routes if each.matches(request.scope)[0] != Match.NONE)
+    methods = {method for each in routes if each.path == found.path for method in each.methods}
+    return ", ".join(sorted(methods))
 
 
 def _tokens(view: TaskView) -> dict[str, str]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -32,9 +33,11 @@ from zing.config import (
     ZIT_WAIT,
 )
 from zing.data import Data, replace
+from zing.delivery import Courier, Sender
 from zing.dialects.manners import Manners, spoken
 from zing.errors import BadSetting, Unavailable
 from zing.housekeeper import Housekeeper
+from zing.netguard import Door
 from zing.service import Served, Service, Terms
 from zing.store import Store
 from zing.supervisor import REFUSED, Supervisor
@@ -93,9 +96,17 @@ class Parts:
     wiring: app.Wiring
     supervisor: Supervisor | None
     drain_s: float
+    courier: Courier
     stop: threading.Event
     keeper: threading.Thread
     refused: bool = False
+
+    def start(self) -> None:
+        """The parts begin their work."""
+        self.keeper.start()
+        self.courier.start()
+        if self.supervisor is not None:
+            self.supervisor.start()
 
     def drain(self) -> None:
         """Nothing new is drawn."""
@@ -108,9 +119,10 @@ class Parts:
             self.supervisor.hurry()
 
     def end(self) -> None:
-        """The worker and the housekeeper have ended when this returns."""
+        """The worker, the courier and the housekeeper have ended when this returns."""
         if self.supervisor is not None:
             self.supervisor.stop(self.drain_s)
+        self.courier.stop()
         self.stop.set()
         if self.keeper.ident is not None:
             self.keeper.join()
@@ -183,12 +195,14 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         rules=netguard.callback_rules(),
     )
     wiring = app.Wiring(service, spoken(_manners()), extension.read())
+    sender = Sender(Door(service.rules), secret, time.time, partial(app.sign, wiring))
+    courier = Courier(store, sender, partial(app.tell, wiring))
     _warn_of_links(service.links.origin)
     stop = threading.Event()
     keeper = threading.Thread(
         target=housekeeper.run, args=(stop, service.wake), name="housekeeper", daemon=True
     )
-    return Parts(wiring, supervisor, config.seconds(DRAIN), stop, keeper)
+    return Parts(wiring, supervisor, config.seconds(DRAIN), courier, stop, keeper)
 
 
 def _manners() -> Manners:
@@ -217,9 +231,7 @@ def _work(options: Options) -> list[str]:
 def _lifespan(parts: Parts, ready: Callable[[], None]) -> app.Lifespan:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        parts.keeper.start()
-        if parts.supervisor is not None:
-            parts.supervisor.start()
+        parts.start()
         watch = asyncio.create_task(_watch(parts, ready))
         yield
         watch.cancel()
