@@ -107,8 +107,8 @@ def resend(
         _show_all(service.store.write(act), as_json)
 
 
-@app.command()
-def test(
+@app.command("test")
+def send_sample(
     url: UrlArgument,
     key: KeyOption,
     dialect: DialectOption = Form.EVOLINK,
@@ -121,7 +121,7 @@ def test(
 
     with opened(data, database) as service:
         spoken = next(each for each in dialects.ALL if dialect == each.NAME)
-        delivery, attempt, state = _send_sample(service, spoken, key, url)
+        delivery, attempt, state = _try(service, spoken, key, url)
     taken = state is DeliveryState.DELIVERED
     facts = {"id": delivery.id, "taken": taken} | vars(attempt)
     line = f"It was {'' if taken else 'not '}taken, after {attempt.took_s:.2f} s: "
@@ -159,17 +159,15 @@ def secret(
     show({"account": account_id, "secret": texts[0], "old_secret": old}, as_json, texts[0])
 
 
-def _send_sample(
+def _try(
     service: Service, dialect: Dialect, key: str, url: str
 ) -> tuple[Delivery, Attempt, DeliveryState]:
     """One attempt of a callback that is in no database, by the rules of all others."""
     import asyncio
-    import secrets
 
     from zing import keys, ledger, netguard
     from zing.delivery import Sender
     from zing.store import outbox
-    from zing.task import Delivery
 
     rules = netguard.callback_rules()
     netguard.check_url(url, rules)
@@ -181,23 +179,8 @@ def _send_sample(
 
     account_id, available, numbers = service.store.read(read)
     view = _sample(service, dialect, account_id)
-    delivery = Delivery(
-        id=f"msg_{secrets.token_hex(12)}",
-        task_id=view.task.id,
-        account_id=account_id,
-        public_id=view.task.public_id,
-        dialect=dialect.NAME,
-        url=url,
-        host=netguard.host_of(url),
-        state=DeliveryState.DUE,
-        attempt=0,
-        next_at=service.clock(),
-        body=json.dumps(
-            dialect.told(view, available), ensure_ascii=False, separators=(",", ":")
-        ),
-        created_at=service.clock(),
-        ended_at=None,
-    )
+    body = json.dumps(dialect.told(view, available), ensure_ascii=False, separators=(",", ":"))
+    delivery = _owed(view, dialect.NAME, url, body)
     sender = Sender(
         netguard.Door(rules),
         service.pepper,
@@ -205,6 +188,29 @@ def _send_sample(
         lambda each, text, now: dialect.signature(each.public_id, text, now),
     )
     return delivery, *asyncio.run(sender.attempt(delivery, numbers))
+
+
+def _owed(view: TaskView, dialect: str, url: str, body: str) -> Delivery:
+    import secrets
+
+    from zing.netguard import host_of
+    from zing.task import Delivery
+
+    return Delivery(
+        id=f"msg_{secrets.token_hex(12)}",
+        task_id=view.task.id,
+        account_id=view.task.account_id,
+        public_id=view.task.public_id,
+        dialect=dialect,
+        url=url,
+        host=host_of(url),
+        state=DeliveryState.DUE,
+        attempt=0,
+        next_at=view.task.updated_at,
+        body=body,
+        created_at=view.task.updated_at,
+        ended_at=None,
+    )
 
 
 def _sample(service: Service, dialect: Dialect, account_id: str) -> TaskView:
@@ -235,7 +241,7 @@ def _sample(service: Service, dialect: Dialect, account_id: str) -> TaskView:
 
 
 def _show_all(deliveries: list[Delivery], as_json: bool) -> None:
-    titles = ["id", "state", "attempts", "host", "task"]
+    titles = ["id", "state", "attempt", "host", "task"]
     facts = [_facts(each) for each in deliveries]
     rows = [titles, *([str(each[title]) for title in titles] for each in facts)]
     show(facts, as_json, table(rows))
@@ -252,7 +258,7 @@ def _facts(delivery: Delivery) -> dict[str, Any]:
         "url": parts._replace(query="…" if parts.query else "", fragment="").geturl(),
         "host": delivery.host,
         "state": str(delivery.state),
-        "attempts": delivery.attempt,
+        "attempt": delivery.attempt,
         "next_at": delivery.next_at if delivery.state is DeliveryState.DUE else None,
         "created_at": delivery.created_at,
         "ended_at": delivery.ended_at,
