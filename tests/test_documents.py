@@ -230,6 +230,7 @@ def test_a_page_is_whole_and_needs_nothing_from_elsewhere(path: str) -> None:
 @each_dialect
 def test_a_page_tells_all_that_the_document_tells(name: str) -> None:
     page = unescape(LIBRARY.read(f"/docs/{name}")[1])
+    text = re.sub("</?code>", "", page)
     document = LIBRARY.documents[name]
     for operation in operations(document):
         assert f"{operation.method} {operation.path}" in page
@@ -238,7 +239,7 @@ def test_a_page_tells_all_that_the_document_tells(name: str) -> None:
     for schema in document["components"]["schemas"].values():
         for member, each in schema["properties"].items():
             assert f"<code>{member}</code>" in page
-            assert each.get("description", "") in page
+            assert each.get("description", "").replace("`", "") in text
     for row in document["x-errors"]:
         assert row["meaning"] in page
 

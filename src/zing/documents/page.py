@@ -4,6 +4,7 @@ No script, nothing from elsewhere; every text is escaped where it is put into th
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -50,7 +51,7 @@ def reference(name: str, document: Json) -> str:
         _paragraph(document["components"]["securitySchemes"]["key"]["description"]),
         _setup(document["servers"][0]["url"]),
         _contents(operations),
-        *(_operation(*each, schemas) for each in operations),
+        *(_operation(*each, document["components"]) for each in operations),
         *_objects(schemas, operations),
         _errors(document["x-errors"]),
         f'<p><a href="/docs/{name}.json">This page as an OpenAPI 3.1 document</a></p>',
@@ -103,14 +104,14 @@ def _contents(operations: Sequence[tuple[str, str, Json]]) -> str:
     return f"<ul>{''.join(items)}</ul>"
 
 
-def _operation(path: str, method: str, operation: Json, schemas: Json) -> str:
+def _operation(path: str, method: str, operation: Json, components: Json) -> str:
     parts = [
         f'<h2 id="{escape(operation["operationId"])}">{escape(operation["summary"])}</h2>',
         f'<p class="address">{_code(f"{method.upper()} {path}")}</p>',
         _paragraph(operation["description"]),
         *(_sample(each) for each in operation["x-codeSamples"]),
-        _parameters(operation["parameters"]),
-        *_bodies(_content(operation), schemas),
+        _parameters(operation["parameters"], components["parameters"]),
+        *_bodies(_content(operation), components["schemas"]),
         "<h3>Replies</h3>",
         *(_response(status, each) for status, each in operation["responses"].items()),
         *(_callback(each) for each in operation.get("callbacks", {}).values()),
@@ -122,17 +123,15 @@ def _sample(sample: Json) -> str:
     return f'<pre class="shell">{escape(sample["source"])}</pre>'
 
 
-def _parameters(parameters: Sequence[Json]) -> str:
+def _parameters(parameters: Sequence[Json], known: Json) -> str:
     """What stands in the path, the query and the headers."""
     rows = []
     for each in parameters:
-        if "$ref" in each:
-            rows.append((_code("Idempotency-Key"), "header", "Makes repeating a request safe."))
-            continue
-        note = "required" if each.get("required") else "optional"
-        text = f"{escape(each['description'])} {_type(each['schema'])}"
-        rows.append((_code(each["name"]), f"{each['in']}, {note}", text))
-    return f"<h3>Parameters</h3>{_table(('name', 'where', ''), rows)}" if rows else ""
+        whole = known[_name(each)] if "$ref" in each else each
+        note = "required" if whole.get("required") else "optional"
+        text = f"{_text(whole['description'])} {_type(whole['schema'])}"
+        rows.append((_code(whole["name"]), f"{whole['in']}, {note}", text))
+    return f"<h3>Parameters</h3>{_table(('name', 'where', 'what it is'), rows)}" if rows else ""
 
 
 def _content(operation: Json) -> Json:
@@ -186,7 +185,7 @@ def _callback(callback: Json) -> str:
     ((address, methods),) = callback.items()
     sent = methods["post"]
     (content,) = sent["requestBody"]["content"].values()
-    rows = [(_code(each["name"]), escape(each["description"])) for each in sent["parameters"]]
+    rows = [(_code(each["name"]), _text(each["description"])) for each in sent["parameters"]]
     samples = [
         f"<pre>{escape(_json(each['value']))}</pre>" for each in content["examples"].values()
     ]
@@ -194,7 +193,7 @@ def _callback(callback: Json) -> str:
         f"<h3>Callback: {escape(sent['summary'])}</h3>"
         f'<p class="address">{_code(f"POST {address}")}</p>'
         + _paragraph(sent["description"])
-        + _table(("header", ""), rows)
+        + _table(("header", "what it is"), rows)
         + _members(content["schema"])
         + f"<details><summary>Samples</summary>{''.join(samples)}</details>"
     )
@@ -222,14 +221,14 @@ def _members(schema: Json) -> str:
     rows = list(_rows(schema, ""))
     if not rows:
         return f"<p>{_type(schema)}</p>"
-    return _table(("member", "", "what it is"), rows)
+    return _table(("member", "there", "what it is"), rows)
 
 
 def _rows(schema: Json, prefix: str) -> Iterator[Row]:
     required = schema.get("required", ())
     for name, each in schema.get("properties", {}).items():
         note = "required" if name in required else "optional"
-        text = f"{escape(each.get('description', ''))} {_type(each)}"
+        text = f"{_text(each.get('description', ''))} {_type(each)}"
         yield _code(prefix + name), note, text
         inner, mark = (each["items"], "[]") if "items" in each else (each, "")
         yield from _rows(inner, f"{prefix}{name}{mark}.")
@@ -242,7 +241,7 @@ def _type(schema: Json) -> str:
         return f'<a href="#{escape(name)}">{escape(name)}</a>'
     text = _values(schema) + _limits(schema)
     if "default" in schema:
-        text += f"; {_code(_json(schema['default']))} where it is not there"
+        text += f"; if none: {_code(_json(schema['default']))}"
     return f'<span class="type">{text}</span>'
 
 
@@ -261,7 +260,7 @@ def _limits(schema: Json) -> str:
     words = {
         "minimum": "from {}",
         "maximum": "to {}",
-        "minLength": "from {} character",
+        "minLength": "from {}",
         "maxLength": "to {} characters",
         "minItems": "from {}",
         "maxItems": "to {}",
@@ -280,7 +279,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>" if text else ""
+    return f"<p>{_text(text)}</p>" if text else ""
+
+
+def _text(text: str) -> str:
+    """Markdown of which only `code` is used, as HTML."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _code(text: object) -> str:

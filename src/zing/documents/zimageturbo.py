@@ -101,13 +101,14 @@ def _look_by_post(dialect: Dialect) -> Operation:
     look = _look(dialect)
     body, sample = ref("Look"), {"task_id": samples.task_id(dialect)}
     (by_query,) = look.parameters
-    optional = {name: each for name, each in by_query.items() if name != "example"}
+    text = "The task's id, where the body has none."
+    optional = {"name": by_query["name"], "in": "query", "description": text, "schema": string()}
     return replace(
         look,
         method="POST",
         name="look_by_post",
         text="As with GET; the id is in the query, in a form or in a JSON object.",
-        parameters=(optional | {"required": False},),
+        parameters=(optional,),
         body_required=False,
         bodies={
             JSON_TYPE: Body(body, {"json": sample}),
