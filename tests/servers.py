@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
+from sqlalchemy import Connection
 
 from tests.audit import audit
+from zing import keys, ledger
+from zing.data import Data
 from zing.store import Store
+from zing.task import MICRO
 
 READY_S = 120.0
 END_S = 60.0
@@ -156,3 +160,20 @@ def broken(data: Path) -> list[str]:
     found = store.read(audit)
     store.close()
     return found
+
+
+def new_key(server: Server, credits: int = 100) -> str:
+    """The key of a new account on a running service."""
+    data = Data(server.data)
+    store = Store(f"sqlite:///{data.database}")
+
+    def mint(tx: Connection) -> str:
+        account_id = ledger.open_account(tx, time.time())
+        if credits:
+            ledger.grant(tx, account_id, credits * MICRO, time.time())
+        return keys.mint(tx, data.secret(), "another", account_id, time.time())[0]
+
+    try:
+        return store.write(mint)
+    finally:
+        store.close()

@@ -27,6 +27,7 @@ from tests.requests import (
     task_id,
 )
 from zing import app, pictures
+from zing.app import Wiring
 from zing.blobs import Links
 from zing.data import Data
 from zing.errors import Unavailable, ZingError
@@ -467,7 +468,7 @@ class Asgi:
         async def send(message: Any) -> None:
             self.sent.append(message)
 
-        await app.build(cast(Service, self.service))(scope, receive, send)
+        await app.build(Wiring(cast(Service, self.service)))(scope, receive, send)
 
 
 class Broken:

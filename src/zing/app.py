@@ -22,10 +22,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zing import bodies, dialects
+from zing import bodies, dialects, documents
 from zing.blobs import LINK_PATH, MEDIA_TYPES
 from zing.dialects.base import Answer, Dialect, Reads, Use
 from zing.dialects.base import Route as Address
@@ -60,11 +60,12 @@ def build(parts: "Wiring", lifespan: Lifespan | None = None) -> Starlette:
         for dialect in parts.dialects
         for address in dialect.ROUTES
     ]
-    own = Pages(parts)
+    own = Pages(parts, documents.Library(parts.dialects, parts.service.links.origin))
     built = Starlette(
         routes=[
             *addresses,
             Route(LINK_PATH + "{link}", own.picture),
+            *(Route(path, own.described) for path in documents.PATHS),
             Route("/healthz", own.healthz),
             Route("/readyz", own.readyz),
             Route("/", own.front),
@@ -212,9 +213,10 @@ class Endpoint:
         asked = self.address.asks(fields)
         sent = self._sent(request, key, fields)
         with self._alone(sent):
-            first = sent and await to_thread.run_sync(self.parts.service.first_answer, sent)
-            if first:
-                return Answer(200, json.loads(first), REPLAYED)
+            if sent is not None:
+                first = await to_thread.run_sync(self.parts.service.first_answer, sent)
+                if first is not None:
+                    return Answer(200, json.loads(first), REPLAYED)
             asked, headers = await self._extended(key, asked)
             if sent is not None:
                 accept = partial(self._accept_once, sent, key, asked, dict(fields))
@@ -283,9 +285,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Pages:
-    """What every server has: pictures by link, health, a front page."""
+    """What every server has: pictures by link, the APIs described, health, a front page."""
 
     parts: Wiring
+    library: documents.Library
 
     async def picture(self, request: Request) -> Response:
         """A picture by its signed link; 404 where it is none, 410 when its time is over."""
@@ -309,6 +312,11 @@ class Pages:
         }
         return Response(data, headers=headers, media_type=MEDIA_TYPES[file.suffix])
 
+    async def described(self, request: Request) -> Response:
+        """A page or an OpenAPI document about the APIs."""
+        media_type, text = await to_thread.run_sync(self.library.read, request.scope["path"])
+        return Response(text, headers=documents.HEADERS, media_type=media_type)
+
     async def healthz(self, _request: Request) -> Response:
         """The process answers."""
         return _json(200, {"ok": True})
@@ -326,19 +334,27 @@ class Pages:
         lines = ["zing is running.", ""]
         for dialect in self.parts.dialects:
             lines += [f"{each.method:6} {each.path}" for each in dialect.ROUTES]
-        return PlainTextResponse("\n".join([*lines, "", "GET    /readyz", ""]))
+        return PlainTextResponse("\n".join([*lines, "", "GET    /docs", "GET    /readyz", ""]))
 
     async def no_route(self, request: Request, error: Exception) -> Response:
         """An unknown address or method, in the words of the dialect whose prefix it is below."""
         wrong_method = isinstance(error, HTTPException) and error.status_code == 405
         refusal = WrongMethod() if wrong_method else UnknownRoute()
-        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        headers = {"Allow": _allowed(request)} if wrong_method else {}
         dialect = dialects.below(request.scope["path"], self.parts.dialects)
         if dialect is None:
             status = 405 if wrong_method else 404
             return _json(status, {"error": {"message": str(refusal)}}, headers)
         answer = dialect.refused(refusal)
         return _response(replace(answer, headers={**answer.headers, **headers}))
+
+
+def _allowed(request: Request) -> str:
+    """The methods that an address takes; it may have a route for each."""
+    routes = request.app.routes
+    found = next(each for each in routes if each.matches(request.scope)[0] != Match.NONE)
+    methods = {method for each in routes if each.path == found.path for method in each.methods}
+    return ", ".join(sorted(methods))
 
 
 def _tokens(view: TaskView) -> dict[str, str]:

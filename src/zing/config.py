@@ -96,14 +96,30 @@ def read(setting: Setting) -> str:
     return os.environ.get(setting.variable) or setting.default
 
 
-def seconds(setting: Setting) -> float:
+def seconds(setting: Setting, low: float = 0.001, high: float = SECONDS_MAX) -> float:
     """The value of a setting that is a number of seconds."""
     text = read(setting)
-    if not re.fullmatch(r"\d{1,10}(\.\d{1,3})?", text, re.ASCII) or not (
-        0 < float(text) <= SECONDS_MAX
-    ):
-        raise BadSetting(f"{setting.variable}={text!r} is not a number of seconds.")
+    if not re.fullmatch(r"\d{1,10}(\.\d{1,3})?", text, re.ASCII) or not low <= float(text) <= high:
+        raise BadSetting(
+            f"{setting.variable}={text!r} is not a number of seconds from {low:g} to {high:g}."
+        )
     return float(text)
+
+
+def whole_number(setting: Setting, low: int, high: int) -> int:
+    """The value of a setting that is a whole number."""
+    text = read(setting)
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not low <= int(text) <= high:
+        raise BadSetting(f"{setting.variable}={text!r} is not a whole number from {low} to {high}.")
+    return int(text)
+
+
+def choice(setting: Setting, *words: str) -> str:
+    """The value of a setting that is one of some words."""
+    text = read(setting)
+    if text not in words:
+        raise BadSetting(f"{setting.variable}={text!r} is not {' or '.join(words)}.")
+    return text
 
 
 def parse_port(text: str) -> int:

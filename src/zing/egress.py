@@ -43,11 +43,12 @@ _PROXY = re.compile(
 class Rules:
     """What the operator allows. Raises BadSetting where an entry is no host or the proxy none.
 
-    ports    that may be connected to
-    allow    if there are any: only these hosts and the names below them
-    deny     never these hosts nor the names below them
-    private  hosts, without names below, that may have any address and port, and plain http
-    proxy    http://[user:password@]HOST:PORT, which leads to all but the private hosts
+    ports       that may be connected to
+    allow       if there are any: only these hosts and the names below them
+    deny        never these hosts nor the names below them
+    private     hosts, without names below, that may have any address and port, and plain http
+    proxy       http://[user:password@]HOST:PORT, which leads to all but the private hosts
+    https_only  https is asked of private hosts too
     """
 
     ports: frozenset[int] = frozenset({443})
@@ -55,6 +56,7 @@ class Rules:
     deny: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
     proxy: str = ""
+    https_only: bool = False
 
     def __post_init__(self) -> None:
         for entry in (*self.allow, *self.deny, *self.private):
@@ -126,6 +128,7 @@ def callback_rules() -> Rules:
         deny=hosts(config.CALLBACK_DENY),
         private=hosts(config.CALLBACK_PRIVATE),
         proxy=config.read(config.EGRESS_PROXY),
+        https_only=True,
     )
 
 
@@ -166,8 +169,11 @@ def read_url(url: str, rules: Rules) -> Target:
         raise Forbidden("The URL holds a user name or a password before an @; leave them out.")
     netloc, port = _split_port(parts)
     host = read_host(netloc)
-    if not rules.is_private(str(host)):
-        _check_public(host, parts.scheme, port, rules)
+    private = rules.is_private(str(host))
+    if parts.scheme != "https" and (rules.https_only or not private):
+        raise Forbidden("The URL must start with https://.")
+    if not private:
+        _check_public(host, port, rules)
     path = quote(parts.path or "/", safe=_PLAIN)
     query = f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else ""
     return Target(parts.scheme, str(host), port, path + query)
@@ -198,10 +204,8 @@ def _split_port(parts: SplitResult) -> tuple[str, int]:
     return parts.netloc[:end] + name, int(port)
 
 
-def _check_public(host: Address | str, scheme: str, port: int, rules: Rules) -> None:
+def _check_public(host: Address | str, port: int, rules: Rules) -> None:
     """Refuse what only a private host may be."""
-    if scheme != "https":
-        raise Forbidden("The URL must start with https://.")
     if not isinstance(host, str):
         _check_address(host)
     elif host in _LOCAL_NAMES or host.endswith(".localhost"):

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -19,19 +20,32 @@ import uvicorn
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from zing import app, config, keys, ledger, models
+from zing import app, config, extension, keys, ledger, models, netguard
 from zing.blobs import Blobs, Links
-from zing.config import DATABASE, DRAIN, PUBLIC_URL, QUEUE_TIMEOUT
+from zing.config import (
+    DATABASE,
+    DRAIN,
+    EVOLINK_CANCELLED,
+    KIE_HTTP,
+    PUBLIC_URL,
+    QUEUE_TIMEOUT,
+    ZIT_PROMPT_MAX,
+    ZIT_WAIT,
+)
 from zing.data import Data, replace
+from zing.delivery import Courier, Sender
+from zing.dialects.manners import Manners, spoken
 from zing.errors import BadSetting, Unavailable
 from zing.housekeeper import Housekeeper
+from zing.netguard import Door
 from zing.service import Served, Service, Terms
 from zing.store import Store
 from zing.supervisor import REFUSED, Supervisor
-from zing.task import MICRO
+from zing.task import MICRO, PROMPT_MAX
 
 FIRST_CREDITS = 1000 * MICRO
 READY_LOOK_S = 0.05
+WAIT_MAX_S = 60.0
 HANG_UP_S = 6  # for requests that are being answered; the longest waits for a cancel
 
 log = logging.getLogger(__name__)
@@ -79,12 +93,20 @@ class Server(uvicorn.Server):
 class Parts:
     """The running parts beside the HTTP server."""
 
-    service: Service
+    wiring: app.Wiring
     supervisor: Supervisor | None
     drain_s: float
+    courier: Courier
     stop: threading.Event
     keeper: threading.Thread
     refused: bool = False
+
+    def start(self) -> None:
+        """The parts begin their work."""
+        self.keeper.start()
+        self.courier.start()
+        if self.supervisor is not None:
+            self.supervisor.start()
 
     def drain(self) -> None:
         """Nothing new is drawn."""
@@ -97,9 +119,10 @@ class Parts:
             self.supervisor.hurry()
 
     def end(self) -> None:
-        """The worker and the housekeeper have ended when this returns."""
+        """The worker, the courier and the housekeeper have ended when this returns."""
         if self.supervisor is not None:
             self.supervisor.stop(self.drain_s)
+        self.courier.stop()
         self.stop.set()
         if self.keeper.ident is not None:
             self.keeper.join()
@@ -120,7 +143,7 @@ def serve(options: Options, tell: Callable[[dict[str, str]], None]) -> int:
     address = _address(options, listener)
     store = Store.of(options.database, data)
     parts = _wire(options, data, store, address)
-    first = make_first_key(parts.service, data)
+    first = make_first_key(parts.wiring.service, data)
     if first:
         tell({"key": first, "key_file": str(data.first_key)})
     facts = {"ready": address} | (
@@ -169,13 +192,28 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         served=Served(model.name, not models.draws_people(model), options.worker),
         clock=time.time,
         wake=supervisor.wake if supervisor else _nobody,
+        rules=netguard.callback_rules(),
     )
+    wiring = app.Wiring(service, spoken(_manners()), extension.read())
+    sender = Sender(Door(service.rules), secret, time.time, partial(app.sign, wiring))
+    courier = Courier(store, sender, partial(app.tell, wiring))
     _warn_of_links(service.links.origin)
     stop = threading.Event()
     keeper = threading.Thread(
         target=housekeeper.run, args=(stop, service.wake), name="housekeeper", daemon=True
     )
-    return Parts(service, supervisor, config.seconds(DRAIN), stop, keeper)
+    return Parts(wiring, supervisor, config.seconds(DRAIN), courier, stop, keeper)
+
+
+def _manners() -> Manners:
+    """How the dialects are spoken, by the settings."""
+    prompt_max = config.whole_number(ZIT_PROMPT_MAX, 1, PROMPT_MAX)
+    return Manners(
+        cancelled_is_failed=config.choice(EVOLINK_CANCELLED, "cancelled", "failed") == "failed",
+        codes_in_http=config.choice(KIE_HTTP, "body", "mirror") == "mirror",
+        wait_s=config.seconds(ZIT_WAIT, 0.0, WAIT_MAX_S),
+        prompt_max=prompt_max,
+    )
 
 
 def _work(options: Options) -> list[str]:
@@ -193,9 +231,7 @@ def _work(options: Options) -> list[str]:
 def _lifespan(parts: Parts, ready: Callable[[], None]) -> app.Lifespan:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        parts.keeper.start()
-        if parts.supervisor is not None:
-            parts.supervisor.start()
+        parts.start()
         watch = asyncio.create_task(_watch(parts, ready))
         yield
         watch.cancel()
@@ -214,7 +250,7 @@ async def _watch(parts: Parts, ready: Callable[[], None]) -> None:
             signal.raise_signal(signal.SIGTERM)
             return
         with suppress(Unavailable):  # the database may come back
-            facts = await asyncio.to_thread(parts.service.ready)
+            facts = await asyncio.to_thread(parts.wiring.service.ready)
             if facts["ready"]:
                 break
         await asyncio.sleep(READY_LOOK_S)
@@ -227,7 +263,7 @@ def _settings(options: Options, parts: Parts, ready: Callable[[], None]) -> uvic
     if options.tls_cert:
         _check_certificate(options.tls_cert, options.tls_key)
     return uvicorn.Config(
-        app.build(parts.service, _lifespan(parts, ready)),
+        app.build(parts.wiring, _lifespan(parts, ready)),
         log_config=None,
         access_log=False,
         lifespan="on",

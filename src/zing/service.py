@@ -134,7 +134,7 @@ class Service:
         now = self.clock()
         accepted = self._accept(
             partial(self._submission, key, via, request, fields),
-            lambda tx, submission: queue.accept(tx, submission, now),
+            lambda submission, tx: queue.accept(tx, submission, now),
         )
         self.wake()
         return self.look(accepted.public_id, key.account_id)
@@ -149,7 +149,7 @@ class Service:
         self._check(request)
         now = self.clock()
 
-        def accept(tx: Connection, submission: Submission) -> Answered:
+        def accept(submission: Submission, tx: Connection) -> Answered:
             first = self._first_answer(tx, once.sent, now)
             if first is not None:
                 return Answered(first, again=True)
@@ -293,7 +293,7 @@ class Service:
     def _accept(
         self,
         submission: Callable[[], Submission],
-        accept: Callable[[Connection, Submission], T],
+        accept: Callable[[Submission, Connection], T],
     ) -> T:
         """What accepting gives; ids of a dialect's shape may be taken, and then another is tried.
 
@@ -301,7 +301,7 @@ class Service:
         """
         for _ in range(ID_TRIES):
             with suppress(IntegrityError):
-                return self.store.write(partial(accept, submission=submission()))
+                return self.store.write(partial(accept, submission()))
         raise Internal("No free task id was found.")
 
     def _first_answer(self, tx: Connection, sent: Sent, now: float) -> str | None:

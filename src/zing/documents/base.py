@@ -91,9 +91,9 @@ HEADERS_OF: dict[Use, tuple[str, ...]] = {
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "A text of your choice, at most 255 characters. However often the same request "
-    "is sent with it, there is one task and one charge; every repetition gets the first answer.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "A text of your choice without spaces. However often the same request is sent "
+    "with it, there is one task and one charge; every repetition gets the first answer.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
 BEARER: Json = {
     "type": "http",

@@ -159,7 +159,9 @@ def _cancel(dialect: Dialect, method: str, path: str, name: str) -> Operation:
 
 
 def _query(name: str, text: str, schema: Json, example: str = "") -> Json:
-    parameter = {"name": name, "in": "query", "description": text, "schema": schema}
+    """A filter; an empty one says as much as leaving it out."""
+    empty = {"anyOf": [schema, words([""])]}
+    parameter = {"name": name, "in": "query", "description": text, "schema": empty}
     return parameter | ({"example": example} if example else {})
 
 
@@ -180,7 +182,7 @@ def _list(dialect: Dialect) -> Operation:
         parameters=(
             _query("status", "Only in this state; processing includes pending.", words([*states])),
             _query("type", "Only with this output; here all are pictures.", words(evolink.OUTPUTS)),
-            _query("model", "Only of this model.", string()),
+            _query("model", "Only of this model.", string(minLength=1)),
             _query("page", "Counts from 1.", {**integer(1, last), "default": 1}, "1"),
             _query(
                 "page_size",

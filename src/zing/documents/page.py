@@ -4,6 +4,7 @@ No script, nothing from elsewhere; every text is escaped where it is put into th
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -42,6 +43,7 @@ def index(documents: Mapping[str, Json], origin: str) -> str:
 def reference(name: str, document: Json) -> str:
     """The page of one dialect's document."""
     info, operations = document["info"], list(_operations(document))
+    schemas = document["components"]["schemas"]
     parts = [
         f"<h1>{escape(info['title'])}</h1>",
         f'<p lang="zh">{escape(info["x-chinese"])}</p>',
@@ -49,8 +51,8 @@ def reference(name: str, document: Json) -> str:
         _paragraph(document["components"]["securitySchemes"]["key"]["description"]),
         _setup(document["servers"][0]["url"]),
         _contents(operations),
-        *(_operation(*each) for each in operations),
-        *_schemas(document["components"]["schemas"]),
+        *(_operation(*each, document["components"]) for each in operations),
+        *_objects(schemas, operations),
         _errors(document["x-errors"]),
         f'<p><a href="/docs/{name}.json">This page as an OpenAPI 3.1 document</a></p>',
     ]
@@ -102,14 +104,14 @@ def _contents(operations: Sequence[tuple[str, str, Json]]) -> str:
     return f"<ul>{''.join(items)}</ul>"
 
 
-def _operation(path: str, method: str, operation: Json) -> str:
+def _operation(path: str, method: str, operation: Json, components: Json) -> str:
     parts = [
         f'<h2 id="{escape(operation["operationId"])}">{escape(operation["summary"])}</h2>',
         f'<p class="address">{_code(f"{method.upper()} {path}")}</p>',
         _paragraph(operation["description"]),
         *(_sample(each) for each in operation["x-codeSamples"]),
-        _parameters(operation["parameters"]),
-        *_bodies(operation.get("requestBody", {"content": {}})["content"]),
+        _parameters(operation["parameters"], components["parameters"]),
+        *_bodies(_content(operation), components["schemas"]),
         "<h3>Replies</h3>",
         *(_response(status, each) for status, each in operation["responses"].items()),
         *(_callback(each) for each in operation.get("callbacks", {}).values()),
@@ -121,26 +123,36 @@ def _sample(sample: Json) -> str:
     return f'<pre class="shell">{escape(sample["source"])}</pre>'
 
 
-def _parameters(parameters: Sequence[Json]) -> str:
+def _parameters(parameters: Sequence[Json], known: Json) -> str:
     """What stands in the path, the query and the headers."""
     rows = []
     for each in parameters:
-        if "$ref" in each:
-            rows.append((_code("Idempotency-Key"), "header", "Makes repeating a request safe."))
-            continue
-        note = "required" if each.get("required") else "optional"
-        text = f"{escape(each['description'])} {_type(each['schema'])}"
-        rows.append((_code(each["name"]), f"{each['in']}, {note}", text))
-    return f"<h3>Parameters</h3>{_table(('name', 'where', ''), rows)}" if rows else ""
+        whole = known[_name(each)] if "$ref" in each else each
+        note = "required" if whole.get("required") else "optional"
+        text = f"{_text(whole['description'])} {_type(whole['schema'])}"
+        rows.append((_code(whole["name"]), f"{whole['in']}, {note}", text))
+    return f"<h3>Parameters</h3>{_table(('name', 'where', 'what it is'), rows)}" if rows else ""
 
 
-def _bodies(content: Mapping[str, Json]) -> Iterator[str]:
+def _content(operation: Json) -> Json:
+    content: Json = operation.get("requestBody", {}).get("content", {})
+    return content
+
+
+def _bodies(content: Json, schemas: Json) -> Iterator[str]:
     """The request's body, once for all Content-Types that share a schema."""
     by_schema: dict[str, list[str]] = {}
     for kind, each in content.items():
         by_schema.setdefault(json.dumps(each["schema"]), []).append(kind)
     for text, kinds in by_schema.items():
-        yield f"<h3>Body: {' or '.join(map(_code, kinds))}</h3>" + _members(json.loads(text))
+        schema = json.loads(text)
+        whole = schemas[_name(schema)] if "$ref" in schema else schema
+        yield f"<h3>Body: {' or '.join(map(_code, kinds))}</h3>{_members(whole)}"
+
+
+def _name(reference: Json) -> str:
+    """The name of the component that is referred to."""
+    return str(reference["$ref"]).rpartition("/")[2]
 
 
 def _response(status: str, response: Json) -> str:
@@ -173,7 +185,7 @@ def _callback(callback: Json) -> str:
     ((address, methods),) = callback.items()
     sent = methods["post"]
     (content,) = sent["requestBody"]["content"].values()
-    rows = [(_code(each["name"]), escape(each["description"])) for each in sent["parameters"]]
+    rows = [(_code(each["name"]), _text(each["description"])) for each in sent["parameters"]]
     samples = [
         f"<pre>{escape(_json(each['value']))}</pre>" for each in content["examples"].values()
     ]
@@ -181,16 +193,20 @@ def _callback(callback: Json) -> str:
         f"<h3>Callback: {escape(sent['summary'])}</h3>"
         f'<p class="address">{_code(f"POST {address}")}</p>'
         + _paragraph(sent["description"])
-        + _table(("header", ""), rows)
+        + _table(("header", "what it is"), rows)
         + _members(content["schema"])
         + f"<details><summary>Samples</summary>{''.join(samples)}</details>"
     )
 
 
-def _schemas(schemas: Mapping[str, Json]) -> Iterator[str]:
+def _objects(schemas: Json, operations: Sequence[tuple[str, str, Json]]) -> Iterator[str]:
+    """The objects of replies; those of requests stand where they are sent."""
+    bodies = [each["schema"] for *_, one in operations for each in _content(one).values()]
+    sent = {_name(schema) for schema in bodies if "$ref" in schema}
     yield "<h2>Objects</h2>"
     for name, schema in schemas.items():
-        yield f'<h3 id="{escape(name)}">{escape(name)}</h3>{_members(schema)}'
+        if name not in sent:
+            yield f'<h3 id="{escape(name)}">{escape(name)}</h3>{_members(schema)}'
 
 
 def _errors(errors: Sequence[Json]) -> str:
@@ -205,14 +221,14 @@ def _members(schema: Json) -> str:
     rows = list(_rows(schema, ""))
     if not rows:
         return f"<p>{_type(schema)}</p>"
-    return _table(("member", "", "what it is"), rows)
+    return _table(("member", "there", "what it is"), rows)
 
 
 def _rows(schema: Json, prefix: str) -> Iterator[Row]:
     required = schema.get("required", ())
     for name, each in schema.get("properties", {}).items():
         note = "required" if name in required else "optional"
-        text = f"{escape(each.get('description', ''))} {_type(each)}"
+        text = f"{_text(each.get('description', ''))} {_type(each)}"
         yield _code(prefix + name), note, text
         inner, mark = (each["items"], "[]") if "items" in each else (each, "")
         yield from _rows(inner, f"{prefix}{name}{mark}.")
@@ -221,11 +237,11 @@ def _rows(schema: Json, prefix: str) -> Iterator[Row]:
 def _type(schema: Json) -> str:
     """What a value may be, in words."""
     if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
+        name = _name(schema)
         return f'<a href="#{escape(name)}">{escape(name)}</a>'
     text = _values(schema) + _limits(schema)
     if "default" in schema:
-        text += f"; {_code(_json(schema['default']))} where it is not there"
+        text += f"; if none: {_code(_json(schema['default']))}"
     return f'<span class="type">{text}</span>'
 
 
@@ -244,7 +260,7 @@ def _limits(schema: Json) -> str:
     words = {
         "minimum": "from {}",
         "maximum": "to {}",
-        "minLength": "from {} character",
+        "minLength": "from {}",
         "maxLength": "to {} characters",
         "minItems": "from {}",
         "maxItems": "to {}",
@@ -263,7 +279,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>" if text else ""
+    return f"<p>{_text(text)}</p>" if text else ""
+
+
+def _text(text: str) -> str:
+    """Markdown of which only `code` is used, as HTML."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _code(text: object) -> str:

@@ -150,7 +150,7 @@ def _schemas() -> Json:
 
 
 def _resolution() -> Json:
-    names = "|".join(tensorslab.RESOLUTIONS)
+    names = "|".join(tensorslab.RESOLUTIONS).replace("K", "[kK]")
     text = (
         f"{', '.join(tensorslab.RESOLUTIONS)}, or WIDTH*HEIGHT in pixels from 376; what is larger "
         "than 1536 is scaled down to fit."
@@ -171,9 +171,19 @@ def _image_form() -> Json:
     )
 
 
+def _no_pictures() -> Json:
+    """What clients of other models send."""
+    nothing = said("Not supported: a picture comes from text.", words(["", None]))
+    return {"sourceImage": nothing, "imageUrl": nothing}
+
+
 def _image_request() -> Json:
     seed = {
-        "anyOf": [integer(-1, SEED_MAX), string(pattern="^(-1|[0-9]{1,9})?$"), {"type": "null"}]
+        "anyOf": [
+            integer(-1, SEED_MAX),
+            string(pattern=schemas.NUMBER_OR_NOTHING),
+            {"type": "null"},
+        ]
     }
     switch = {"enum": ["0", "1", "", 0, 1, True, False, None]}
     return asked(
@@ -182,6 +192,7 @@ def _image_request() -> Json:
             "resolution": or_null(_resolution()),
             "seed": said("Random where it is -1, 0, empty or not there.", seed),
             "prompt_extend": said("1 asks for the prompt to be extended.", switch),
+            **_no_pictures(),
         },
         ["prompt"],
     )

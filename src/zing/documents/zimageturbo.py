@@ -40,7 +40,7 @@ def api(dialect: Dialect) -> Api:
         security=BEARER,
         authorization="Bearer $KEY",
         code_at=("code",),
-        id_words="task_[0-9]*",
+        id_words="task_[0-9][0-9]*",
         schemas=_schemas(),
         operations=(_submit(dialect), _look(dialect), _look_by_post(dialect)),
     )
@@ -101,13 +101,14 @@ def _look_by_post(dialect: Dialect) -> Operation:
     look = _look(dialect)
     body, sample = ref("Look"), {"task_id": samples.task_id(dialect)}
     (by_query,) = look.parameters
-    optional = {name: each for name, each in by_query.items() if name != "example"}
+    text = "The task's id, where the body has none."
+    optional = {"name": by_query["name"], "in": "query", "description": text, "schema": string()}
     return replace(
         look,
         method="POST",
         name="look_by_post",
         text="As with GET; the id is in the query, in a form or in a JSON object.",
-        parameters=(optional | {"required": False},),
+        parameters=(optional,),
         body_required=False,
         bodies={
             JSON_TYPE: Body(body, {"json": sample}),
@@ -134,7 +135,7 @@ def _image_request() -> Json:
     side_text = string(pattern=f"^{schemas.SIDE}$")
     side = {"anyOf": [integer(SIDE_MIN, SIDE_MAX), side_text, {"type": "null"}]}
     seed = {
-        "anyOf": [integer(-1, SEED_MAX), string(pattern="^(-1|[0-9]{1,9})$"), {"type": "null"}],
+        "anyOf": [integer(-1, SEED_MAX), string(pattern=schemas.NUMBER), {"type": "null"}],
         "default": -1,
     }
     ratio = {"enum": [*zimageturbo.ASPECT_RATIOS, None], "default": "1:1"}
@@ -146,7 +147,8 @@ def _image_request() -> Json:
         "height": said("In pixels; with a width only.", side),
         "seed": said("-1 is random.", seed),
     }
-    return asked(properties, ["prompt"])
+    pair = {"width": ["height"], "height": ["width"]}
+    return asked(properties, ["prompt"]) | {"dependentRequired": pair}
 
 
 def _created() -> Json:

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, select
 
 from zing.errors import UnknownTask
-from zing.store import files
+from zing.store import files, outbox
 from zing.store.files import File
-from zing.store.schema import lane, outbox, task, worker
+from zing.store.schema import lane, task, worker
 from zing.task import ImageRequest, Listing, Task, TaskState
 
 MEASURED = 20  # so many of the last pictures of a kind are the measure for the next
@@ -163,14 +163,14 @@ def page(
 
 
 def purge(connection: Connection, before: float, limit: int = 500) -> tuple[int, list[File]]:
-    """Forget tasks that ended before a time, with their files; the ledger's entries stay.
+    """Forget tasks that ended before a time, with files and callbacks; the ledger's entries stay.
 
     How many went, and the files whose bytes may go once this is durable.
     """
     old = select(task.c.id).where(task.c.ended_at < before).order_by(task.c.ended_at).limit(limit)
     ids = list(connection.scalars(old))
     gone = files.remove(connection, ids)
-    connection.execute(delete(outbox).where(outbox.c.task_id.in_(ids)))
+    outbox.remove(connection, ids)
     connection.execute(delete(task).where(task.c.id.in_(ids)))
     return len(ids), gone
 
