@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -540,6 +541,19 @@ def test_a_receiver_knows_a_forged_and_an_old_callback() -> None:
             Webhook(text).verify(body, dict(headers))
 
 
+def test_what_the_page_tells_receivers_to_do_verifies() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "running.md").read_text()
+    (code,) = re.findall(r"```python\n(from standardwebhooks.*?)```", page, re.DOTALL)
+    delivery = loose("https://hooks.example.com/")
+    text = secret(PEPPER, "acct_1", 1)
+    headers = signed(delivery, [secret(PEPPER, "acct_1", 2), text], int(time.time()))
+    names = {"secret": text, "body": delivery.body, "headers": headers}
+    exec(code, names)
+    assert names["told"] == {"id": "task-1"}
+    with pytest.raises(WebhookVerificationError):
+        exec(code, names | {"body": "{}"})
+
+
 def test_a_secret_is_one_accounts_and_one_numbers() -> None:
     texts = {
         secret(pepper, account_id, number)
@@ -772,7 +786,7 @@ def test_a_courier_that_never_started_stops(store: Store, street: Street) -> Non
     Courier(store, sender(street.door()), render).stop()
 
 
-@pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 90_000.0, -90_000.0])
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 90_000.0])
 def test_a_clock_that_jumps_stops_no_delivery(store: Store, street: Street, jump_s: float) -> None:
     street.add(HOST, in_turn(answer(500), answer(200)))
     jumped = threading.Event()

@@ -163,6 +163,16 @@ def test_what_went_wrong_inside_is_not_told(dialect: Dialect) -> None:
     assert "password" not in goldens.compact(body)
 
 
+def test_every_task_error_code_of_evolink_is_used() -> None:
+    # dialects.md 2.1.2, as EvoLink documents them.
+    documented = """content_policy_violation invalid_parameters image_processing_error
+    image_dimension_mismatch request_cancelled generation_failed_no_content service_error
+    generation_timeout resource_exhausted quota_exceeded service_unavailable resource_not_found
+    unknown_error""".split()
+    assert len(documented) == 13
+    assert set(evolink.TASK_ERRORS.values()) == set(documented)
+
+
 # What clients take from a reply
 
 

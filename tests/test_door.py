@@ -284,6 +284,7 @@ def spellings() -> list[str]:
         *(f"https://{host}:443" for host in SPELLINGS),
         *(f"https://{HOST}:{port}/" for port in PORTS),
         *(f"https://{user}{HOST}/" for user in USERS),
+        *(f"{scheme}://{HOST}:443/" for scheme in ("http", "HTTP", "ws", "wss", "ftp")),
         f"https://{HOST}/".ljust(2049, "a"),
     ]
 

@@ -7,12 +7,15 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpcore2
 import pytest
 
+from tests import servers
 from zing import config, extension
 from zing.errors import BadSetting
 from zing.extension import Chat, Off
@@ -308,6 +311,31 @@ def test_several_prompts_are_extended_at_once(model: Model) -> None:
         return await asyncio.gather(*(chat.extend(PROMPT) for _ in range(5)))
 
     assert asyncio.run(all_at_once()) == [MORE] * 5
+
+
+def test_a_running_service_draws_the_extended_prompt(model: Model, tmp_path: Path) -> None:
+    settings = {"EXTEND_URL": model.url, "EXTEND_MODEL": "m-4b", "EXTEND_PRIVATE": "127.0.0.1"}
+    zing = {f"ZING_{name}": value for name, value in settings.items()}
+    with servers.serving(tmp_path / "data", **zing) as server:
+
+        def shown(extend: str) -> Any:
+            """The task of a prompt, when it has ended."""
+            asked = {"prompt": PROMPT, "resolution": "376*376", "prompt_extend": extend}
+            made = server.http.post("/v1/images/zimage", json=asked).json()
+            assert made["code"] == 1000, made
+            return servers.until(partial(ended, server, made["data"]["taskid"]))
+
+        extended, plain = shown("1"), shown("0")
+    assert (extended["image_status"], extended["prompt"]) == (3, PROMPT)
+    assert extended["actual_prompt"] == MORE
+    assert plain["image_status"] == 3
+    assert len(model.asked) == 1, "nobody else's prompt is shown to the model"
+
+
+def ended(server: servers.Server, task_id: str) -> Any:
+    """A task as TensorsLab shows it; None while it is open."""
+    data = server.http.post("/v1/images/infobytaskid", json={"taskid": task_id}).json()["data"]
+    return data if data["image_status"] in (3, 4) else None
 
 
 # What is sent to nobody.

@@ -15,7 +15,13 @@ from tests.servers import until
 from zing import housekeeper, queue
 from zing.blobs import Blobs
 from zing.errors import Unavailable
-from zing.housekeeper import ORPHAN_AGE_S, ORPHANS_EVERY_S, SWEEP_EVERY_S, Housekeeper
+from zing.housekeeper import (
+    EXPIRE_EVERY_S,
+    ORPHAN_AGE_S,
+    ORPHANS_EVERY_S,
+    SWEEP_EVERY_S,
+    Housekeeper,
+)
 from zing.queue import Outcome
 from zing.store import Store, files, tasks
 from zing.store.files import File
@@ -191,6 +197,17 @@ def test_what_waited_too_long_fails_however_many_there_are(
     assert house.store.read(audit) == []
 
 
+def test_after_an_outage_workers_have_a_minute_before_old_tasks_fail(house: House) -> None:
+    task = house.accept()
+    house.clock.now += 2 * DAY_S
+    started = Housekeeper(house.store, house.blobs, house.clock)
+    for seconds, state in ((EXPIRE_EVERY_S - 1, TaskState.QUEUED), (1, TaskState.FAILED)):
+        started.tick()
+        house.clock.now += seconds
+        started.tick()
+        assert house.state(task) == state
+
+
 def test_how_long_a_task_may_wait_can_be_set(house: House) -> None:
     task = house.accept()
     keeper = Housekeeper(house.store, house.blobs, house.clock, queue_timeout_s=5.0)
@@ -203,20 +220,19 @@ def test_how_long_a_task_may_wait_can_be_set(house: House) -> None:
 
 def test_each_duty_has_its_own_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(house.keeper, "expire", lambda: done.append("expire"))
     monkeypatch.setattr(house.keeper, "sweep", lambda: done.append("sweep"))
     monkeypatch.setattr(house.keeper, "remove_orphans", lambda: done.append("orphans"))
     house.keeper.tick()
-    assert done == ["expire", "sweep", "orphans"]
+    assert done == ["sweep", "orphans"]
     house.clock.now += SWEEP_EVERY_S - 1
     house.keeper.tick()
-    assert done == ["expire", "sweep", "orphans"]
+    assert done == ["sweep", "orphans"]
     house.clock.now += 1
     house.keeper.tick()
-    assert done[3:] == ["expire", "sweep"]
+    assert done == ["sweep", "orphans", "sweep"]
     house.clock.now += ORPHANS_EVERY_S
     house.keeper.tick()
-    assert done[5:] == ["expire", "sweep", "orphans"]
+    assert done[3:] == ["sweep", "orphans"]
 
 
 def test_two_housekeepers_do_not_disturb_each_other(house: House) -> None:

@@ -17,7 +17,7 @@ from tests.servers import until
 from zing import config, dialects
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/running.md", "docs/apis.md"]
+PAGES = ["README.md", "docs/running.md", "docs/dialects.md"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 FIRST, NAMES, *REST = BLOCKS
@@ -137,6 +137,24 @@ def test_every_setting_is_on_the_page_about_running() -> None:
 
 
 def test_every_address_is_on_the_page_about_the_apis() -> None:
-    page = (ROOT / "docs" / "apis.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "dialects.md").read_text(encoding="utf-8")
     addresses = [f"{each.method} {each.path}" for one in dialects.ALL for each in one.ROUTES]
     assert not [address for address in addresses if f"`{address}`" not in page]
+
+
+def test_every_test_that_the_page_about_the_apis_names_is_there() -> None:
+    page = (ROOT / "docs" / "dialects.md").read_text(encoding="utf-8")
+    _, _, proof = page.partition("## Every fact and its test")
+    rows = [
+        line for line in proof.splitlines() if line.startswith("| ") and line != "| what | tests |"
+    ]
+    assert len(rows) > 100
+    for row in rows:
+        named = re.findall(r"`(test_\w+\.py)::(test_\w+)`|GOLDEN\((\w+)\)", row)
+        assert named, row
+        for file, test, golden in named:
+            if golden:
+                assert (ROOT / "tests" / "golden" / f"{golden}.json").exists(), row
+            else:
+                source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+                assert re.search(rf"^def {test}\(", source, re.MULTILINE), row

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests import servers
 from tests.audit import NOW
 from zing import dialects
 from zing.errors import BadSetting, SwitchedOff, Unavailable
@@ -88,6 +89,23 @@ def test_several_may_switch_at_once(store: Store) -> None:
         done = list(pool.map(lambda number: turn_on(store, MAINTENANCE, NOW + number), range(8)))
     assert done == [None] * 8
     assert list(store.read(switches.list_switches)) == [MAINTENANCE]
+
+
+def test_a_running_server_refuses_at_once_and_still_shows_what_it_took(
+    server: servers.Server,
+) -> None:
+    taken = servers.submit(server)
+    server.zing("maintenance", "on", "--message", "Back at five.")
+    try:
+        answer = server.http.post("/v1/images/generations", json=servers.EVOLINK)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+        assert "Back at five." in answer.text
+        ready = server.http.get("/readyz")
+        assert (ready.status_code, ready.json()["maintenance"]) == (200, True)
+        assert servers.ended(server, taken)["status"] == "completed"
+    finally:
+        server.zing("maintenance", "off")
+    assert servers.ended(server, servers.submit(server))["status"] == "completed"
 
 
 @pytest.mark.parametrize("message", ["two\nlines", "\x1b[2J", "x" * (MESSAGE_MAX + 1)])

@@ -15,6 +15,7 @@ from zing.store import Store, files, idem
 
 TICK_S = 0.5
 SWEEP_EVERY_S = 30.0
+EXPIRE_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0
 # A picture is written before its row; one without a row after this long never gets one.
 ORPHAN_AGE_S = 3600.0
@@ -37,6 +38,8 @@ class Housekeeper:
         self._clock = clock
         self._queue_timeout_s = queue_timeout_s
         self._sweep_at = self._orphans_at = 0.0
+        # After an outage, workers that start with us may draw and say their models first.
+        self._expire_at = clock() + EXPIRE_EVERY_S
 
     def run(self, stop: threading.Event, wake: Callable[[], None]) -> None:
         """Work until `stop` is set; `wake` is called where tasks are queued again."""
@@ -55,8 +58,10 @@ class Housekeeper:
         reaped = self.reap()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY_S
-            self.expire()
             self.sweep()
+        if now >= self._expire_at:
+            self._expire_at = now + EXPIRE_EVERY_S
+            self.expire()
         if now >= self._orphans_at:
             self._orphans_at = now + ORPHANS_EVERY_S
             self.remove_orphans()

@@ -244,7 +244,7 @@ def _request(
         httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path),
         headers=list((ours | theirs).items()),
         content=body,
-        extensions={"sni_hostname": target.host, "timeout": {"connect": timeout_s}},
+        extensions={"timeout": {"connect": timeout_s}},
     )
 
 

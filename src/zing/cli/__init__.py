@@ -7,7 +7,17 @@ import typer
 from typer.exceptions import TyperException
 
 from zing import __version__
-from zing.cli import credits, dialects, generate, keys, maintenance, models, server, tasks
+from zing.cli import (
+    callbacks,
+    credits,
+    dialects,
+    generate,
+    keys,
+    maintenance,
+    models,
+    server,
+    tasks,
+)
 from zing.cli.options import PLAIN
 from zing.cli.terminal import complain, complain_of_usage
 from zing.errors import Refused, ZingError
@@ -23,6 +33,7 @@ app.command()(generate.generate)
 app.add_typer(keys.app, name="keys")
 app.add_typer(credits.app, name="credits")
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(dialects.app, name="dialects")
 app.add_typer(models.app, name="models")

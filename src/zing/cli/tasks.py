@@ -140,6 +140,7 @@ def _facts(task: Task) -> dict[str, Any]:
         "dialect": task.dialect,
         "state": str(task.state),
         "prompt": task.request.prompt,
+        "extended": task.request.extended,
         "size": f"{task.request.width}x{task.request.height}",
         "seed": task.seed,
         "credits": credits_number(task.cost),

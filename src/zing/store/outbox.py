@@ -136,7 +136,14 @@ def claim(
             taken += rows
         if len(rows) == len(found):
             break
-    return [Held(_delivery(row), lease_until, _secrets(*row[-2:], now)) for row in taken]
+    return [
+        Held(
+            delivery=_delivery(row),
+            lease_until=lease_until,
+            secrets=_secrets(row.secret_number, row.old_secret_until, now),
+        )
+        for row in taken
+    ]
 
 
 def keep_bodies(connection: Connection, bodies: Mapping[str, str]) -> dict[str, str]:
@@ -231,7 +238,7 @@ def secrets_of(connection: Connection, account_id: str, now: float) -> tuple[int
     row = connection.execute(query.where(account.c.id == account_id)).one_or_none()
     if row is None:
         raise UnknownAccount
-    return _secrets(*row, now)
+    return _secrets(row.secret_number, row.old_secret_until, now)
 
 
 def rotate_secret(connection: Connection, account_id: str, now: float) -> None:
