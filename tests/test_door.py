@@ -485,6 +485,11 @@ def test_only_the_very_host_is_private(trap: Receiver) -> None:
         asyncio.run(refused(door, f"http://{host}:{trap.port}/"))
 
 
+def test_where_https_is_asked_of_all_a_private_host_is_not_sent_plain_http(trap: Receiver) -> None:
+    door = Door(Rules(private=("127.0.0.1",), https_only=True))
+    assert "https://" in asyncio.run(refused(door, trap.url))
+
+
 # How it fails
 
 
@@ -831,7 +836,7 @@ def test_a_proxy_that_is_down_is_an_error_that_says_so() -> None:
 def test_the_settings_become_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("ZING_")]:
         monkeypatch.delenv(name)
-    assert callback_rules() == Rules(deny=("proxy.kie.ai",))
+    assert callback_rules() == Rules(deny=("proxy.kie.ai",), https_only=True)
     monkeypatch.setenv("ZING_CALLBACK_ALLOW", "Example.com., bücher.example")
     monkeypatch.setenv("ZING_CALLBACK_DENY", "8.8.8.8")
     monkeypatch.setenv("ZING_CALLBACK_PRIVATE", "receiver,10.0.0.1,::1,[fd00::1]")
@@ -843,6 +848,7 @@ def test_the_settings_become_rules(monkeypatch: pytest.MonkeyPatch) -> None:
         deny=("8.8.8.8",),
         private=("receiver", "10.0.0.1", "::1", "fd00::1"),
         proxy="http://proxy.internal:3128",
+        https_only=True,
     )
 
 

@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "src" / "zing").rglob("*.py"))
 LOCKS = [ROOT / "requirements" / "run.txt", ROOT / "requirements" / "dev.txt"]
-HEAVY = set("torch rich starlette uvicorn sqlalchemy obstore numpy PIL tokenizers".split())
+HEAVY = set(
+    "torch rich starlette uvicorn sqlalchemy obstore numpy PIL tokenizers httpx2 httpcore2".split()
+)
 
 HELP = """
 import sys
@@ -62,6 +64,38 @@ def development_libraries() -> list[str]:
     return [library(line) for line in lines if not line.startswith(("#", "-"))]
 
 
+def banned() -> set[str]:
+    """The ways out of the machine that only the door may use."""
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    return set(ruff["flake8-tidy-imports"]["banned-api"])
+
+
+# Methods that reach out on an object, which a table of imports cannot see.
+REACHING = set("connect_ex sendto sendmsg create_connection open_connection sock_connect".split())
+REACHING |= set("create_datagram_endpoint connect_tcp".split())
+
+
+def ways_out(source: str) -> list[str]:
+    """Where a module's source imports or calls what goes out of the machine."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [each.name for each in node.names if is_banned(each.name)]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [f"{node.module}.{each.name}" for each in node.names]
+            found += [name for name in names if is_banned(name)]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = node.func.attr
+            # A socket's `connect` is given where to; a database's is not.
+            if name in REACHING or (name == "connect" and (node.args or node.keywords)):
+                found.append(ast.unparse(node.func))
+    return found
+
+
+def is_banned(name: str) -> bool:
+    return any(name == each or name.startswith(f"{each}.") for each in banned())
+
+
 def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
     shown, _, loaded = done.stdout.partition("loaded: ")
@@ -75,6 +109,44 @@ def test_imports_respect_the_levels() -> None:
         [linter, "--no-logo", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_the_door_leads_out_of_the_machine() -> None:
+    leading = {
+        path.relative_to(ROOT / "src" / "zing"): ways_out(path.read_text()) for path in MODULES
+    }
+    assert {str(path) for path, found in leading.items() if found} == {"netguard.py"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import httpx2",
+        "import os, requests",
+        "import urllib.request as x",
+        "from urllib import request",
+        "from urllib.request import urlopen",
+        "from http.client import HTTPSConnection",
+        "from socket import create_connection",
+        "def late():\n    import smtplib",
+        "import socket\nsocket.create_connection(('a', 1))",
+        "import socket\nsocket.socket().connect(('a', 1))",
+        "s.connect_ex(address)",
+        "s.sendto(b'', address)",
+        "await_ = loop.sock_connect(s, address)",
+        "asyncio.open_connection('a', 1)",
+        "loop.create_datagram_endpoint(x)",
+    ],
+)
+def test_another_way_out_of_the_machine_would_be_seen(source: str) -> None:
+    assert ways_out(source)
+
+
+def test_what_stays_on_the_machine_is_no_way_out() -> None:
+    listener = "import socket\nsocket.create_server(('127.0.0.1', 0)).accept()"
+    harmless = "from urllib.parse import urlsplit\nfrom http import HTTPStatus\nengine.connect()"
+    assert not ways_out(listener)
+    assert not ways_out(harmless)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)

@@ -53,7 +53,7 @@ CALLBACK_PRIVATE = Setting(
 )
 CALLBACK_PORTS = Setting("ZING_CALLBACK_PORTS", "443", "Ports that callbacks go to, with commas.")
 EGRESS_PROXY = Setting(
-    "ZING_EGRESS_PROXY", "", "http://HOST:PORT of a proxy that all outgoing connections go through."
+    "ZING_EGRESS_PROXY", "", "http://HOST:PORT of a proxy that leads to all but private hosts."
 )
 KIE_HTTP = Setting(
     "ZING_KIE_HTTP", "body", "Where kie.ai's codes are: body, or mirror for the HTTP status too."

@@ -95,7 +95,7 @@ class Door:
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._exchange(request, read_max)
-        except TimeoutError:
+        except (TimeoutError, httpcore2.TimeoutException):
             raise Unreachable(f"{target.host} did not answer within {timeout_s:g} s.") from None
         except _FAILED as error:
             raise Unreachable(f"{target.host} {_what_failed(error)}") from None
