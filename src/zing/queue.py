@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from zing import ledger
+from zing.egress import host_of
 from zing.errors import (
     Cancelled,
     EngineLost,
@@ -24,7 +25,6 @@ from zing.errors import (
     Unreadable,
     ZingError,
 )
-from zing.egress import host_of
 from zing.store import files, switches
 from zing.store.files import File
 from zing.store.schema import api_key, lane, outbox, task, worker
