@@ -35,7 +35,7 @@ __all__ = ["Door", "Rules", "Reply", "callback_rules", "check_url", "host_of", "
 
 READ_MAX = 65536
 # Look-ups at once: a name server that hangs holds a thread for each.
-LOOK_UPS = 64
+LOOK_UPS = 128
 # Of a host with very many addresses, these are tried.
 ADDRESSES_TRIED = 8
 

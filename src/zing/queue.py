@@ -24,7 +24,7 @@ from zing.errors import (
     Unreadable,
     ZingError,
 )
-from zing.netguard import host_of
+from zing.egress import host_of
 from zing.store import files, switches
 from zing.store.files import File
 from zing.store.schema import api_key, lane, outbox, task, worker

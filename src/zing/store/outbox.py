@@ -45,7 +45,7 @@ class Bounds:
 
     in_all: int = 512
     of_host: int = 8
-    of_account: int = 64
+    of_account: int = 32
 
 
 @dataclass(frozen=True)
