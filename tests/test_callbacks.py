@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
-from tests.receivers import Receiver, answer, only_loopback
+from tests.receivers import Authority, Certificate, Receiver, answer, only_loopback
 from zing import cli, queue
 from zing.cli.opened import opened
 from zing.dialects import evolink
@@ -149,19 +149,30 @@ def test_a_script_reads_nothing_but_the_secret(run: Any, zing: Any, shop: dict[s
 # zing callbacks test
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Certificate:
+    return authority.certificate("127.0.0.1")
+
+
 @pytest.fixture
-def at_home(monkeypatch: pytest.MonkeyPatch) -> Any:
+def at_home(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> Iterator[Any]:
     """This machine, as a host of the operator's own network."""
     monkeypatch.setenv("ZING_CALLBACK_PRIVATE", "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.folder / "ca.pem"))
     with only_loopback() as tried:
         yield tried
 
 
 @pytest.mark.parametrize("dialect", ["evolink", "kie"])
 def test_a_sample_is_signed_and_in_the_words_of_its_dialect(
-    zing: Any, shop: dict[str, str], at_home: Any, dialect: str
+    zing: Any, shop: dict[str, str], at_home: Any, certificate: Certificate, dialect: str
 ) -> None:
-    with Receiver(answer(204)) as receiver:
+    with Receiver(answer(204), certificate) as receiver:
         url = f"{receiver.url}/done"
         facts = zing("callbacks", "test", url, "--key", "shop", "--dialect", dialect)
     assert (facts["taken"], facts["status"], facts["error"]) == (True, 204, "")
@@ -178,17 +189,19 @@ def test_a_sample_is_signed_and_in_the_words_of_its_dialect(
         assert len(body["results"]) == 1
 
 
-def test_a_sample_leaves_no_callback_behind(zing: Any, shop: dict[str, str], at_home: Any) -> None:
-    with Receiver() as receiver:
+def test_a_sample_leaves_no_callback_behind(
+    zing: Any, shop: dict[str, str], at_home: Any, certificate: Certificate
+) -> None:
+    with Receiver(certificate=certificate) as receiver:
         zing("callbacks", "test", f"{receiver.url}/", "--key", "shop")
     assert zing("callbacks", "list") == []
     assert zing("credits", "show", "shop")["available"] == 1
 
 
 def test_a_sample_that_was_not_taken_is_exit_status_1(
-    run: Any, zing: Any, shop: dict[str, str], at_home: Any
+    run: Any, zing: Any, shop: dict[str, str], at_home: Any, certificate: Certificate
 ) -> None:
-    with Receiver(answer(500)) as receiver:
+    with Receiver(answer(500), certificate) as receiver:
         url = f"{receiver.url}/?token=hunter2"
         assert zing("callbacks", "test", url, "--key", "shop")["taken"] is False
         code, line = run("callbacks", "test", url, "--key", "shop")
@@ -218,4 +231,4 @@ def test_a_sample_goes_nowhere_that_no_callback_goes(
 
 def test_a_sample_needs_a_key_that_is_there(run: Any, at_home: Any) -> None:
     with pytest.raises(UnknownKey):
-        run("callbacks", "test", "http://127.0.0.1:1/", "--key", "nobody")
+        run("callbacks", "test", "https://127.0.0.1:1/", "--key", "nobody")
