@@ -14,6 +14,7 @@ from zing import cli, queue
 from zing.cli.opened import opened
 from zing.dialects import evolink
 from zing.errors import BadCallback, BadSetting, UnknownKey, UnknownTask
+from zing.service import Asking
 from zing.store import outbox
 from zing.store.outbox import Bounds, Hands, Record
 from zing.task import Attempt, DeliveryState, ImageRequest
@@ -55,7 +56,7 @@ def task_id(tmp_path: Path, shop: dict[str, str]) -> str:
 def owed(tmp_path: Path, key: str) -> str:
     with opened(str(tmp_path / "data"), "") as service:
         asked = ImageRequest("a red circle", 512, 512, callback_url=URL)
-        view = service.submit(service.authenticate(key), evolink, asked, {})
+        view = service.submit(Asking(service.authenticate(key), evolink, asked, {}))
         now = service.clock()
 
         def act(tx: Any) -> None:

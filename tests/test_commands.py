@@ -24,6 +24,7 @@ from zing.errors import (
     UnknownKey,
     UnknownTask,
 )
+from zing.service import Asking
 from zing.store import switches
 from zing.task import ImageRequest
 
@@ -49,7 +50,9 @@ def task_id(zing: Zing, tmp_path: Path) -> str:
     made = zing("keys", "create", "shop", "--credits", "1")
     with opened(str(tmp_path / "data"), "") as service:
         key = service.authenticate(made["key"])
-        view = service.submit(key, evolink, ImageRequest("a red circle", 512, 512), {"a": 1})
+        view = service.submit(
+            Asking(key, evolink, ImageRequest("a red circle", 512, 512), {"a": 1})
+        )
     return view.task.public_id
 
 

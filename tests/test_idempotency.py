@@ -17,7 +17,7 @@ from tests.test_service import Shape
 from zing import keys, ledger
 from zing.blobs import Blobs, Links
 from zing.errors import IdempotencyConflict, InsufficientCredits
-from zing.service import Answered, Once, Served, Service, Terms
+from zing.service import Answered, Asking, Served, Service, Terms
 from zing.store import Store
 from zing.store.idem import KEEP_S, Sent
 from zing.store.schema import idem
@@ -55,8 +55,8 @@ class Desk:
 
     def send(self, key: str = "once", asked: str = "hash", route: str = "/submit") -> Answered:
         sent = Sent(self.account_id, route, key, asked)
-        once = Once(sent, lambda view: view.task.public_id)
-        return self.service.submit_once(self.key, Shape(), ASKED, {}, once)
+        asking = Asking(self.key, Shape(), ASKED, {}, sent)
+        return self.service.submit_once(asking, lambda view: view.task.public_id)
 
     def tasks(self) -> int:
         count = select(func.count()).select_from(task_table)

@@ -26,7 +26,7 @@ from zing.errors import (
 )
 from zing.keys import Key
 from zing.queue import Claim, Outcome
-from zing.service import UNMEASURED_S, Served, Service, Terms
+from zing.service import UNMEASURED_S, Asking, Served, Service, Terms
 from zing.store import Store, switches
 from zing.store.files import File
 from zing.store.schema import task as task_table
@@ -65,7 +65,8 @@ class Desk:
         return self.service.store
 
     def submit(self, request: ImageRequest = ASKED, key: Key | None = None) -> TaskView:
-        return self.service.submit(key or self.key, self.via, request, {"prompt": request.prompt})
+        asking = Asking(key or self.key, self.via, request, {"prompt": request.prompt})
+        return self.service.submit(asking)
 
     def look(self, view: TaskView) -> TaskView:
         return self.service.look(view.task.public_id, self.key.account_id)

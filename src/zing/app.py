@@ -39,9 +39,9 @@ from zing.errors import (
 )
 from zing.extension import Extender, Off
 from zing.keys import Key
-from zing.service import Once, Service
+from zing.service import Asking, Service
 from zing.store.idem import Sent
-from zing.task import Delivery, ImageRequest, TaskView
+from zing.task import Delivery, TaskView
 
 WAIT_LOOK_S = 0.05
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -208,30 +208,34 @@ class Endpoint:
 
     async def _submit(self, request: Request, body: bytes) -> Answer:
         """A new task's answer, or the first one's where this idempotency key had one."""
-        key = await to_thread.run_sync(self._key, request)
-        fields = self._fields(request, body)
-        asked = self.address.asks(fields)
-        sent = self._sent(request, key, fields)
-        with self._alone(sent):
-            if sent is not None:
-                first = await to_thread.run_sync(self.parts.service.first_answer, sent)
+        asking = await to_thread.run_sync(self._asking, request, body)
+        with self._alone(asking.sent):
+            if asking.sent is not None:
+                find = partial(self.parts.service.first_answer, asking.sent)
+                first = await to_thread.run_sync(find)
                 if first is not None:
                     return Answer(200, json.loads(first), REPLAYED)
-            asked, headers = await self._extended(key, asked)
-            if sent is not None:
-                accept = partial(self._accept_once, sent, key, asked, dict(fields))
-                answer = await to_thread.run_sync(accept)
-            else:
-                submit = partial(self.parts.service.submit, key, self.dialect, asked, dict(fields))
-                answer = await self._when_ended(await to_thread.run_sync(submit))
+            asking, headers = await self._extended(asking)
+            answer = await self._accepted(asking)
         return replace(answer, headers={**answer.headers, **headers})
 
-    def _accept_once(
-        self, sent: Sent, key: Key, asked: ImageRequest, fields: dict[str, Any]
-    ) -> Answer:
-        once = Once(sent, lambda view: _compact(self.address.words(view).body))
-        answered = self.parts.service.submit_once(key, self.dialect, asked, fields, once)
+    async def _accepted(self, asking: Asking) -> Answer:
+        service = self.parts.service
+        if asking.sent is None:
+            return await self._when_ended(await to_thread.run_sync(service.submit, asking))
+        accept = partial(service.submit_once, asking, self._text)
+        answered = await to_thread.run_sync(accept)
         return Answer(200, json.loads(answered.answer), REPLAYED if answered.again else {})
+
+    def _asking(self, request: Request, body: bytes) -> Asking:
+        """Who asks and what they ask; runs in a thread."""
+        key = self._key(request)
+        fields = dict(self._fields(request, body))
+        asked = self.address.asks(fields)
+        return Asking(key, self.dialect, asked, fields, self._sent(request, key, fields))
+
+    def _text(self, view: TaskView) -> str:
+        return _compact(self.address.words(view).body)
 
     def _sent(self, request: Request, key: Key, fields: Mapping[str, Any]) -> Sent | None:
         """The request under its idempotency key; None where it has none."""
@@ -261,17 +265,17 @@ class Endpoint:
         finally:
             self.parts.answering.discard(place)
 
-    async def _extended(
-        self, key: Key, asked: ImageRequest
-    ) -> tuple[ImageRequest, Mapping[str, str]]:
+    async def _extended(self, asking: Asking) -> tuple[Asking, Mapping[str, str]]:
         """The request with its prompt extended where it asks for that, and what to say of it."""
+        asked = asking.request
         if not asked.extend:
-            return asked, {}
+            return asking, {}
         if isinstance(self.parts.extender, Off):
-            return asked, {EXTENDED: "off"}
-        await to_thread.run_sync(self.parts.service.check_funds, key)
+            return asking, {EXTENDED: "off"}
+        await to_thread.run_sync(self.parts.service.check_funds, asking.key)
         text = await self.parts.extender.extend(asked.prompt)
-        return replace(asked, extended=text), {EXTENDED: "done" if text else "failed"}
+        extended = replace(asking, request=replace(asked, extended=text))
+        return extended, {EXTENDED: "done" if text else "failed"}
 
     async def _when_ended(self, view: TaskView) -> Answer:
         """The task in the address's words when it has ended, or after the address's time."""
@@ -354,10 +358,8 @@ class Pages:
 
 def _allowed(request: Request) -> str:
     """The methods that an address takes; it may have a route for each."""
-    routes = request.app.routes
-    found = next(each for each in routes if each.matches(request.scope)[0] != Match.NONE)
-    methods = {method for each in routes if each.path == found.path for method in each.methods}
-    return ", ".join(sorted(methods))
+    matching = [each for each in request.app.routes if each.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted({method for each in matching for method in each.methods}))
 
 
 def _tokens(view: TaskView) -> dict[str, str]:

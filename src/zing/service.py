@@ -91,11 +91,17 @@ class Via(Protocol):
 
 
 @dataclass(frozen=True)
-class Once:
-    """An idempotency key, and how the answer to its first request is put into words."""
+class Asking:
+    """A request as it came: by whose key, in which dialect, with all its fields.
 
-    sent: Sent
-    words: Callable[[TaskView], str]
+    sent  it and its idempotency key, where it has one
+    """
+
+    key: Key
+    via: Via
+    request: ImageRequest
+    fields: dict[str, Any]
+    sent: Sent | None = None
 
 
 @dataclass(frozen=True)
@@ -125,43 +131,33 @@ class Service:
         now = self.clock()
         return self.store.read(lambda tx: keys.authenticate(tx, self.pepper, text, now))
 
-    def submit(self, key: Key, via: Via, request: ImageRequest, fields: dict[str, Any]) -> TaskView:
+    def submit(self, asking: Asking) -> TaskView:
         """Accept a request: once this returns, the task and the hold on its price are durable.
 
         Raises Refused, and then nothing was charged or queued.
         """
-        self._check(request)
         now = self.clock()
-        accepted = self._accept(
-            partial(self._submission, key, via, request, fields),
-            lambda submission, tx: queue.accept(tx, submission, now),
-        )
-        self.wake()
-        return self.look(accepted.public_id, key.account_id)
+        accepted = self._accept(asking, lambda made, tx: queue.accept(tx, made, now))
+        return self.look(accepted.public_id, asking.key.account_id)
 
-    def submit_once(
-        self, key: Key, via: Via, request: ImageRequest, fields: dict[str, Any], once: Once
-    ) -> Answered:
+    def submit_once(self, asking: Asking, words: Callable[[TaskView], str]) -> Answered:
         """As `submit`, and the answer is kept with the task: whoever sends the same again gets it.
 
         Raises IdempotencyConflict where the key came with another request before.
         """
-        self._check(request)
-        now = self.clock()
+        now, sent = self.clock(), asking.sent
+        assert sent is not None
 
         def accept(submission: Submission, tx: Connection) -> Answered:
-            first = self._first_answer(tx, once.sent, now)
+            first = _first_answer(tx, sent, now)
             if first is not None:
                 return Answered(first, again=True)
             task = queue.accept(tx, submission, now)
-            look = tasks.look(tx, task.public_id, key.account_id, now)
-            answer = once.words(self._view(look))
-            idem.keep(tx, once.sent, task.id, answer, now)
+            answer = words(self._view(tasks.look(tx, task.public_id, task.account_id, now)))
+            idem.keep(tx, sent, task.id, answer, now)
             return Answered(answer, again=False)
 
-        answered = self._accept(partial(self._submission, key, via, request, fields), accept)
-        self.wake()
-        return answered
+        return self._accept(asking, accept)
 
     def first_answer(self, sent: Sent) -> str | None:
         """What the first request with an idempotency key was answered; None where this is it.
@@ -169,7 +165,7 @@ class Service:
         Raises IdempotencyConflict.
         """
         now = self.clock()
-        return self.store.read(lambda tx: self._first_answer(tx, sent, now))
+        return self.store.read(lambda tx: _first_answer(tx, sent, now))
 
     def check_funds(self, key: Key) -> None:
         """Raise InsufficientCredits where a task could not be paid for now."""
@@ -290,37 +286,30 @@ class Service:
                 "so the strict safety level cannot be kept; ask without it."
             )
 
-    def _accept(
-        self,
-        submission: Callable[[], Submission],
-        accept: Callable[[Submission, Connection], T],
-    ) -> T:
+    def _accept(self, asking: Asking, accept: Callable[[Submission, Connection], T]) -> T:
         """What accepting gives; ids of a dialect's shape may be taken, and then another is tried.
 
-        So is it where another request with the same idempotency key was accepted meanwhile.
+        So it is where another request with the same idempotency key was accepted meanwhile.
         """
+        self._check(asking.request)
         for _ in range(ID_TRIES):
+            submission = self._submission(asking)
             with suppress(IntegrityError):
-                return self.store.write(partial(accept, submission()))
+                accepted = self.store.write(partial(accept, submission))
+                self.wake()
+                return accepted
         raise Internal("No free task id was found.")
 
-    def _first_answer(self, tx: Connection, sent: Sent, now: float) -> str | None:
-        kept = idem.find(tx, sent, now)
-        if kept is not None and kept.request_hash != sent.request_hash:
-            raise IdempotencyConflict
-        return None if kept is None else kept.answer
-
-    def _submission(
-        self, key: Key, via: Via, request: ImageRequest, fields: dict[str, Any]
-    ) -> Submission:
+    def _submission(self, asking: Asking) -> Submission:
+        request = asking.request
         return Submission(
-            public_id=via.new_id(self.clock(), _PICK),
-            account_id=key.account_id,
-            key_id=key.id,
-            dialect=via.NAME,
+            public_id=asking.via.new_id(self.clock(), _PICK),
+            account_id=asking.key.account_id,
+            key_id=asking.key.id,
+            dialect=asking.via.NAME,
             request=request,
-            fields=fields,
-            suffix=via.SUFFIX,
+            fields=asking.fields,
+            suffix=asking.via.SUFFIX,
             seed=_PICK.randint(1, SEED_MAX) if request.seed is None else request.seed,
             cost=self.terms.price,
             model=self.served.name,
@@ -332,6 +321,13 @@ class Service:
         task, file = look.task, look.file
         links = () if file is None else (self.links.sign(file.id, file.expires_at, file.suffix),)
         return TaskView(task, _progress(look), _estimate(look), links, self.terms.price)
+
+
+def _first_answer(tx: Connection, sent: Sent, now: float) -> str | None:
+    kept = idem.find(tx, sent, now)
+    if kept is not None and kept.request_hash != sent.request_hash:
+        raise IdempotencyConflict
+    return None if kept is None else kept.answer
 
 
 def _refused(prompt: str) -> ZingError | None:
