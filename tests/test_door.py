@@ -32,7 +32,7 @@ from tests.receivers import (
     tunnel,
 )
 from zing.errors import BadSetting, Forbidden, Unreachable
-from zing.netguard import LOOK_UPS, READ_MAX, Door, Reply, Rules, callback_rules
+from zing.netguard import LOOK_UPS, LOOK_UPS_OF_GROUP, READ_MAX, Door, Reply, Rules, callback_rules
 
 HOST = "hooks.example.com"
 URL = f"https://{HOST}/hook?token=secret"
@@ -553,52 +553,144 @@ def test_a_handshake_that_hangs_ends_at_the_deadline_and_leaves_nothing_open() -
         assert asyncio.run(scene(port))
 
 
-def test_a_name_server_that_hangs_stops_nobody_else(
-    receiver: Receiver, trust: ssl.SSLContext
-) -> None:
-    end = threading.Event()
+class Names:
+    """A name server that answers for `HOST` alone until `end`; `asked` is what was looked up."""
 
-    def resolve(name: str) -> list[str]:
+    def __init__(self) -> None:
+        self.end = threading.Event()
+        self.asked: list[str] = []
+
+    def __call__(self, name: str) -> list[str]:
+        self.asked.append(name)
         if name != HOST:
-            end.wait(60)
+            self.end.wait(60)
         return [PUBLIC]
 
-    door = Door(Rules(), resolve, Hooked({PUBLIC: receiver.port}), trust)
+
+@pytest.fixture
+def names() -> Iterator[Names]:
+    hanging = Names()
+    yield hanging
+    hanging.end.set()
+
+
+async def abandon(door: Door, names: Names, hosts: list[str], group: str) -> None:
+    """Post to hosts whose names hang, and give up once all are looked up."""
+    number = len(names.asked) + len(hosts)
+    posts = [
+        asyncio.create_task(door.post(f"https://{host}/", b"", {}, 60.0, group)) for host in hosts
+    ]
+    async with asyncio.timeout(20):
+        while len(names.asked) < number:
+            await asyncio.sleep(0.001)
+    for each in posts:
+        each.cancel()
+    await asyncio.wait(posts)
+
+
+def slow(number: int, group: str = "a") -> list[str]:
+    return [f"slow{each}.{group}.example" for each in range(number)]
+
+
+def test_the_names_of_a_group_that_hang_stop_no_other_group(
+    names: Names, receiver: Receiver, trust: ssl.SSLContext
+) -> None:
+    door = Door(Rules(), names, Hooked({PUBLIC: receiver.port}), trust)
 
     async def scene() -> None:
-        slow = [
-            asyncio.create_task(door.post(f"https://slow{number}.example/", b"", {}, 0.5))
-            for number in range(LOOK_UPS // 2)
-        ]
-        assert (await door.post(URL, b"", {}, 30.0)).status == 200
-        assert threading.active_count() < LOOK_UPS + 20
-        for task in slow:
-            with pytest.raises(Unreachable, match=r"within 0\.5 s"):
-                await task
-        end.set()
+        await abandon(door, names, slow(LOOK_UPS_OF_GROUP), "a")
+        before = list(names.asked)
+        with pytest.raises(Unreachable, match="this account's names are still unanswered"):
+            await door.post("https://another.example/", b"", {}, 30.0, "a")
+        assert names.asked == before
+        assert (await door.post(URL, b"", {}, 30.0, "b")).status == 200
 
     asyncio.run(scene())
 
 
-def test_more_look_ups_than_threads_wait_for_each_other() -> None:
-    together: list[int] = []
-    running = threading.Semaphore(LOOK_UPS)
+def test_a_group_whose_names_are_answered_at_last_is_looked_up_for_again(
+    names: Names, receiver: Receiver, trust: ssl.SSLContext
+) -> None:
+    door = Door(Rules(), names, Hooked({PUBLIC: receiver.port}), trust)
 
+    async def scene() -> None:
+        await abandon(door, names, slow(LOOK_UPS_OF_GROUP), "a")
+        names.end.set()
+        async with asyncio.timeout(20):
+            while names.asked[-1] != HOST:
+                with suppress(Unreachable):
+                    await door.post(URL, b"", {}, 30.0, "a")
+                await asyncio.sleep(0.001)
+
+    asyncio.run(scene())
+    assert len(receiver.requests) == 1
+
+
+def test_posts_to_one_host_wait_for_one_look_up(
+    names: Names, receiver: Receiver, trust: ssl.SSLContext
+) -> None:
+    door = Door(Rules(), names, Hooked({PUBLIC: receiver.port}), trust)
+
+    async def scene() -> None:
+        host = "a.b.c.d.e.example.com"
+        await abandon(door, names, [host], "a")
+        posts = [door.post(f"https://{host}/", b"", {}, 0.2, str(group)) for group in range(9)]
+        ends = await asyncio.gather(*posts, return_exceptions=True)
+        assert {str(end) for end in ends} == {f"{host} did not answer within 0.2 s."}
+        assert names.asked == [host]
+        names.end.set()
+        assert (await door.post(f"https://{host}/", b"", {}, 30.0, "a")).status == 200
+
+    asyncio.run(scene())
+
+
+def test_there_is_an_end_to_the_threads_of_look_ups(names: Names) -> None:
+    door = Door(Rules(), names)
+    groups = LOOK_UPS // LOOK_UPS_OF_GROUP
+
+    async def scene() -> None:
+        for group in map(str, range(groups)):
+            await abandon(door, names, slow(LOOK_UPS_OF_GROUP, f"g{group}"), group)
+        with pytest.raises(Unreachable, match="others' names are still unanswered"):
+            await door.post(URL, b"", {}, 30.0, "one more")
+
+    asyncio.run(scene())
+    assert len(names.asked) == LOOK_UPS
+
+
+def test_a_look_up_that_goes_wrong_is_said_and_gives_its_place_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def resolve(name: str) -> list[str]:
-        assert running.acquire(blocking=False)
-        together.append(1)
-        running.release()
-        return []
+        raise LookupError("a bug")
 
     door = Door(Rules(), resolve)
 
     async def scene() -> None:
-        posts = [door.post(URL, b"", {}, 30.0) for _ in range(3 * LOOK_UPS)]
-        ends = await asyncio.gather(*posts, return_exceptions=True)
-        assert all(isinstance(end, Unreachable) for end in ends)
+        for number in range(LOOK_UPS_OF_GROUP + 1):
+            with pytest.raises(Unreachable, match="has no address, or no name server answered"):
+                await door.post(f"https://{number}.example.com/", b"", {}, 30.0)
 
     asyncio.run(scene())
-    assert len(together) == 3 * LOOK_UPS
+    assert "a bug" in caplog.text
+
+
+def test_a_machine_without_a_free_thread_is_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, trust: ssl.SSLContext
+) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread)
+            for _ in range(LOOK_UPS_OF_GROUP + 1):
+                with pytest.raises(Unreachable, match="can't start new thread"):
+                    await door.post(URL, b"", {}, 30.0)
+        assert (await door.post(URL, b"", {}, 30.0)).status == 200
+
+    door = Door(Rules(), answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}), trust)
+    asyncio.run(scene())
 
 
 def test_a_name_server_that_hangs_does_not_keep_the_process_alive() -> None:
