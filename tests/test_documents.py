@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from html import unescape
 from html.parser import HTMLParser
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import httpx2
 import jsonschema_rs
@@ -18,19 +19,32 @@ import pytest
 import schemathesis
 
 from tests import servers
-from tests.goldens import load
+from tests.goldens import LIMITS, asking, load, outcome
 from zing import dialects, documents
-from zing.dialects.base import SIDE_MAX, SIDE_MIN, Dialect
+from zing.delivery import signed
+from zing.dialects.base import SIDE_MAX, SIDE_MIN, Dialect, Use
+from zing.dialects.manners import Manners, spoken
 from zing.documents import samples, schemas
 from zing.documents.curl import JSON_TYPE, MULTIPART_TYPE
+from zing.egress import URL_MAX, Rules, check_url
+from zing.errors import BadCallback, BadPrompt
+from zing.task import Delivery, DeliveryState
 
 ORIGIN = "https://zing.example"
 LIBRARY = documents.Library(dialects.ALL, ORIGIN)
+MANNERS = Manners(cancelled_is_failed=True, codes_in_http=True, wait_s=30, prompt_max=1500)
+MANNERED = documents.Library(spoken(MANNERS), ORIGIN)
 NAMES = tuple(documents.APIS)
-SPOKEN: dict[str, Dialect] = {each.NAME: each for each in dialects.ALL}
 CANCELS = ("evolink_cancel", "evolink_delete")
 
 each_dialect = pytest.mark.parametrize("name", NAMES)
+# By name: a dialect as it is documented, and with every manner changed.
+DESCRIBED: dict[str, tuple[Dialect, Any]] = {
+    f"{each.NAME}{mark}": (each, library.documents[each.NAME])
+    for mark, library in (("", LIBRARY), (" mannered", MANNERED))
+    for each in library.spoken
+}
+each_described = pytest.mark.parametrize(("dialect", "document"), DESCRIBED.values(), ids=DESCRIBED)
 
 
 @dataclass(frozen=True)
@@ -71,11 +85,15 @@ def operations(document: Any) -> Iterator[Operation]:
 
 OPERATIONS = [each for name in NAMES for each in operations(LIBRARY.documents[name])]
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.identity)
+MANNERED_OPERATIONS = [each for one in MANNERED.documents.values() for each in operations(one)]
+each_described_operation = pytest.mark.parametrize(
+    "operation", OPERATIONS + MANNERED_OPERATIONS, ids=lambda each: each.identity
+)
 
 
 @cache
-def merged() -> Any:
-    return json.loads(LIBRARY.read("/openapi.json")[1])
+def merged(library: documents.Library) -> Any:
+    return json.loads(library.read("/openapi.json")[1])
 
 
 def references(value: Any) -> Iterator[str]:
@@ -92,9 +110,10 @@ def references(value: Any) -> Iterator[str]:
 # The documents alone
 
 
-@pytest.mark.parametrize("name", [*NAMES, "all"])
+@pytest.mark.parametrize("name", [*DESCRIBED, "all", "all mannered"])
 def test_a_document_is_valid_openapi(name: str) -> None:
-    document = merged() if name == "all" else LIBRARY.documents[name]
+    of_all = {"all": LIBRARY, "all mannered": MANNERED}
+    document = merged(of_all[name]) if name in of_all else DESCRIBED[name][1]
     assert document["openapi"] == "3.1.0"
     schemathesis.openapi.from_dict(document).validate()
     for schema in document["components"]["schemas"].values():
@@ -104,32 +123,33 @@ def test_a_document_is_valid_openapi(name: str) -> None:
         assert component in document["components"][kind]
 
 
-@each_dialect
-def test_the_operations_are_the_addresses_of_the_dialect(name: str) -> None:
-    described = [(each.method, each.path) for each in operations(LIBRARY.documents[name])]
-    served = [(each.method, each.path) for each in SPOKEN[name].ROUTES]
+@each_described
+def test_the_operations_are_the_addresses_of_the_dialect(dialect: Dialect, document: Any) -> None:
+    described = [(each.method, each.path) for each in operations(document)]
+    served = [(each.method, each.path) for each in dialect.ROUTES]
     assert sorted(described) == sorted(served)
 
 
 def test_one_document_has_them_all() -> None:
-    described = [(each.method, each.path) for each in operations(merged())]
+    described = [(each.method, each.path) for each in operations(merged(LIBRARY))]
     assert described == [(each.method, each.path) for each in OPERATIONS]
     assert len({each.identity for each in OPERATIONS}) == len(OPERATIONS)
 
 
-@each_dialect
-def test_every_code_of_the_table_of_errors_is_in_the_document(name: str) -> None:
-    document, dialect = LIBRARY.documents[name], SPOKEN[name]
+@each_described
+def test_every_code_of_the_table_of_errors_is_in_the_document(
+    dialect: Dialect, document: Any
+) -> None:
     told = {(row["status"], row["code"]) for row in document["x-errors"]}
     refusal = validator(document, {"$ref": "#/components/schemas/Refusal"})
-    for kind in vars(dialect)["ERRORS"]:
+    for kind in cast(Any, dialect).ERRORS:
         answer = dialect.refused(kind())
         error = answer.body.get("error", answer.body)
         assert (answer.status, error["code"]) in told, kind
         refusal.validate(answer.body)
 
 
-@each_operation
+@each_described_operation
 def test_every_sample_is_what_the_schema_says(operation: Operation) -> None:
     document = operation.document
     for status, response in operation.told["responses"].items():
@@ -147,7 +167,7 @@ def test_every_sample_is_what_the_schema_says(operation: Operation) -> None:
             validator(document, content["schema"]).validate(example["value"])
 
 
-@each_operation
+@each_described_operation
 def test_a_reply_with_a_member_more_or_less_is_no_reply(operation: Operation) -> None:
     for status, response in operation.told["responses"].items():
         checked = validator(operation.document, response["content"][JSON_TYPE]["schema"])
@@ -169,13 +189,14 @@ def is_beyond_schemas(row: Any) -> bool:
     return row.get("error") in BEYOND_SCHEMAS or bool(whole)
 
 
-@each_dialect
-def test_the_schema_takes_the_requests_that_the_dialect_takes(name: str) -> None:
-    document = LIBRARY.documents[name]
+@each_described
+def test_the_schema_takes_the_requests_that_the_dialect_takes(
+    dialect: Dialect, document: Any
+) -> None:
     submit = next(operations(document))
     schema = submit.told["requestBody"]["content"][JSON_TYPE]["schema"]
     checked = validator(document, schema)
-    rows = load(name)["requests"]
+    rows = load(dialect.NAME)["requests"]
     wrong = [
         row
         for row in rows
@@ -183,6 +204,78 @@ def test_the_schema_takes_the_requests_that_the_dialect_takes(name: str) -> None
     ]
     assert len(rows) > 20
     assert wrong == []
+
+
+@each_described
+def test_a_prompt_may_be_as_long_as_the_document_says(dialect: Dialect, document: Any) -> None:
+    submit = next(operations(document))
+    checked = validator(document, submit.told["requestBody"]["content"][JSON_TYPE]["schema"])
+    (asks,) = (each.asks for each in dialect.ROUTES if each.use is Use.SUBMIT)
+    limit = MANNERS.prompt_max if dialect is MANNERED.spoken[-1] else LIMITS[dialect.NAME]
+    longest, longer = (asking(dialect.NAME, "prompt", "a" * each) for each in (limit, limit + 1))
+    assert checked.is_valid(longest)
+    assert len(asks(longest).prompt) == limit
+    assert not checked.is_valid(longer)
+    with pytest.raises(BadPrompt):
+        asks(longer)
+
+
+@pytest.mark.parametrize(
+    ("library", "states", "taken"),
+    [(LIBRARY, ["IN_PROGRESS"], False), (MANNERED, ["IN_PROGRESS", "SUCCESS"], True)],
+    ids=["at once", "waiting"],
+)
+def test_the_picture_in_the_reply_to_a_submit_is_described_where_the_reply_waits_for_it(
+    library: documents.Library, states: list[str], taken: bool
+) -> None:
+    document = library.documents["zimageturbo"]
+    submit = next(operations(document))
+    content = submit.told["responses"]["200"]["content"][JSON_TYPE]
+    told = [each["value"]["data"] for each in content["examples"].values()]
+    done = {"task_id": "task_1", "status": "SUCCESS"}
+    replies = [{"code": 200, "message": "success", "data": done | more} for more in (IMAGES, {})]
+    checked = validator(document, content["schema"])
+    assert [each["status"] for each in told] == states
+    assert ["images" in each for each in told] == [each == "SUCCESS" for each in states]
+    assert [checked.is_valid(each) for each in replies] == [taken, False]
+    assert ("30 seconds" in submit.told["description"]) == taken
+
+
+IMAGES = {"images": ["https://img.example/f/1.jpeg"]}
+
+
+@pytest.mark.parametrize("name", ["evolink", "kie"])
+def test_a_callback_has_the_headers_that_are_described(name: str) -> None:
+    (ended,) = next(operations(LIBRARY.documents[name])).told["callbacks"].values()
+    ((_, methods),) = ended.items()
+    described = [each["name"] for each in methods["post"]["parameters"]]
+    url, secret = "https://hooks.example/", "whsec_c2VjcmV0"
+    place = ("d1", "t1", "a1", "p1", name, url, "hooks.example")
+    owed = Delivery(*place, DeliveryState.DUE, 0, 0.0, "{}", 0.0, None)
+    sent = {**DESCRIBED[name][0].signature("p1", secret, 1), **signed(owed, [secret], 1)}
+    assert sorted(described) == sorted(sent.keys() - {"Content-Type", "User-Agent"})
+
+
+def test_a_callback_url_may_be_as_long_as_the_document_says() -> None:
+    schema = schemas.callback()
+    for length, taken in ((URL_MAX, True), (URL_MAX + 1, False)):
+        url = "https://hooks.example.com/".ljust(length, "a")
+        assert jsonschema_rs.is_valid(schema, url) == taken
+        found = outcome(lambda url=url: check_url(url, Rules()))
+        assert isinstance(found, BadCallback) != taken
+
+
+def test_every_name_in_the_documents_is_used() -> None:
+    package = Path(documents.__file__).parent
+    top_level = r"^(?:def |class |(?=[A-Z_]+\b.* = ))(\w+)"
+    whole = "".join(each.read_text("utf-8") for each in package.parent.rglob("*.py"))
+    names = {
+        name
+        for each in package.glob("*.py")
+        for name in re.findall(top_level, each.read_text("utf-8"), re.MULTILINE)
+    }
+    assert len(names) > 100
+    assert not [name for name in names if len(re.findall(rf"\b{name}\b", whole)) < 2]
 
 
 def test_the_patterns_of_sides_are_the_limits() -> None:

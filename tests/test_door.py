@@ -31,8 +31,16 @@ from tests.receivers import (
     only_loopback,
     tunnel,
 )
+from zing.egress import Rules, callback_rules
 from zing.errors import BadSetting, Forbidden, Unreachable
-from zing.netguard import LOOK_UPS, LOOK_UPS_OF_GROUP, READ_MAX, Door, Reply, Rules, callback_rules
+from zing.netguard import (
+    LOOK_UPS,
+    LOOK_UPS_OF_GROUP,
+    READ_MAX,
+    WIRE_MAX,
+    Door,
+    Reply,
+)
 
 HOST = "hooks.example.com"
 URL = f"https://{HOST}/hook?token=secret"
@@ -816,6 +824,16 @@ def test_a_receiver_that_does_not_speak_tls_is_an_error_that_says_so() -> None:
         post(Door(LOCAL), f"https://127.0.0.1:{port}/")
 
 
+def test_a_handshake_that_is_broken_off_is_an_error_that_says_so() -> None:
+    def leave(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+
+    with listening(leave) as port, pytest.raises(Unreachable, match="does not speak TLS"):
+        post(Door(LOCAL), f"https://127.0.0.1:{port}/")
+
+
 # How much is read
 
 
@@ -841,6 +859,147 @@ def test_a_body_of_the_very_length_is_whole() -> None:
         replies = [private(receiver) for _ in bodies]
     assert [reply.whole for reply in replies] == [True, True, False]
     assert [len(reply.body) for reply in replies] == [READ_MAX - 1, READ_MAX, READ_MAX]
+
+
+def flood(head: bytes, piece: bytes, at_once: int = 65536) -> Answer:
+    """Say something, then a little again and again, as fast as it is taken, 100 MB at most."""
+    pieces = piece * max(1, at_once // len(piece))
+
+    def say(connection: socket.socket, _: Sent) -> None:
+        connection.sendall(head)
+        for _ in range(100_000_000 // len(pieces)):
+            connection.sendall(pieces)
+
+    return say
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+UNANSWERED = {
+    "interim answers": flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "small interim answers": flood(b"", b"HTTP/1.1 100 \r\n\r\n"),
+    "big interim answers": flood(b"", b"HTTP/1.1 103 \r\n" + b"a:b\r\n" * 9000 + b"\r\n"),
+}
+ANSWERED = {
+    "extensions of chunks": flood(CHUNKED, b"1;" + b"x" * 60_000 + b"\r\na\r\n"),
+    "small chunks": flood(CHUNKED, b"1\r\na\r\n"),
+    "small pieces": flood(b"HTTP/1.1 200 OK\r\n\r\n", b"a", at_once=1),
+}
+
+
+@contextmanager
+def secure(say: Answer, certificate: Certificate, trust: ssl.SSLContext) -> Iterator[Door]:
+    """A door to a receiver at `URL`."""
+    with Receiver(say, certificate) as receiver:
+        yield Door(Rules(), answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}), trust)
+
+
+@contextmanager
+def plain(say: Answer) -> Iterator[Door]:
+    """A door to a receiver at `PLAIN`, without TLS."""
+    with Receiver(say) as receiver:
+        rules = Rules(private=("receiver.internal",))
+        yield Door(rules, answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}))
+
+
+PLAIN = "http://receiver.internal:1234/"
+
+
+@pytest.mark.parametrize("say", UNANSWERED.values(), ids=UNANSWERED)
+def test_what_comes_before_an_answer_has_an_end(
+    say: Answer, certificate: Certificate, trust: ssl.SSLContext
+) -> None:
+    with plain(say) as door, pytest.raises(Unreachable, match=r"^receiver\.internal said too"):
+        post(door, PLAIN)
+    with secure(say, certificate, trust) as door, pytest.raises(Unreachable, match="said too much"):
+        post(door)
+
+
+@pytest.mark.parametrize("say", ANSWERED.values(), ids=ANSWERED)
+def test_what_is_around_a_body_counts_as_a_giant_body_does(
+    say: Answer, certificate: Certificate, trust: ssl.SSLContext
+) -> None:
+    with plain(say) as door:
+        reply = post(door, PLAIN)
+    assert (reply.status, reply.whole) == (200, False)
+    with secure(say, certificate, trust) as door:
+        reply = post(door)
+    assert (reply.status, reply.whole) == (200, False)
+
+
+def test_of_records_of_one_byte_few_are_read(
+    certificate: Certificate, trust: ssl.SSLContext
+) -> None:
+    say = flood(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b"a", at_once=1)
+    with secure(say, certificate, trust) as door:
+        reply = post(door)
+    assert (reply.status, reply.whole) == (200, False)
+    assert 0 < len(reply.body) < WIRE_MAX // 20  # TLS needs 22 bytes for one
+
+
+def test_tickets_of_tls_have_an_end(certificate: Certificate, trust: ssl.SSLContext) -> None:
+    with Receiver(certificate=certificate) as receiver:
+        assert receiver.tls
+        receiver.tls.num_tickets = 100_000
+        door = Door(Rules(), answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}), trust)
+        with pytest.raises(Unreachable, match="said too much"):
+            post(door)
+
+
+class Ready(httpcore2.AsyncNetworkStream, httpcore2.AsyncNetworkBackend):
+    """A connection on which something always waits to be read, as no real one surely does."""
+
+    said = b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000
+
+    async def connect_tcp(self, *_: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
+        return self
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        await asyncio.sleep(0)  # as a real one leaves others a turn
+        data, self.said = self.said[:max_bytes], self.said[max_bytes:]
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_a_flood_leaves_others_their_turns() -> None:
+    turns: list[int] = []
+
+    async def scene() -> None:
+        sent = asyncio.create_task(
+            Door(LOCAL, backend=Ready()).post("http://127.0.0.1/", b"", {}, 30.0)
+        )
+        while not sent.done():
+            turns.append(1)
+            await asyncio.sleep(0)
+        with pytest.raises(Unreachable, match="said too much"):
+            await sent
+
+    asyncio.run(scene())
+    assert len(turns) >= 32  # of no more than some milliseconds each
+
+
+def test_a_body_may_end_with_the_connection_told_or_not(
+    certificate: Certificate, trust: ssl.SSLContext
+) -> None:
+    def told(connection: socket.socket, _: Sent) -> None:
+        assert isinstance(connection, ssl.SSLSocket)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nbody")
+        connection.unwrap()
+
+    for say in (told, said(b"HTTP/1.1 200 OK\r\n\r\nbody")):
+        with secure(say, certificate, trust) as door:
+            assert post(door) == Reply(200, b"body", whole=True)
+
+
+def test_a_long_body_is_sent_whole(receiver: Receiver, trust: ssl.SSLContext) -> None:
+    body = bytes(range(256)) * 4000
+    door = Door(Rules(), answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}), trust)
+    assert asyncio.run(door.post(URL, body, {}, 30.0)).status == 200
+    assert receiver.requests[0].body == body
 
 
 def test_a_packed_body_stays_packed() -> None:

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import httpcore2
 
@@ -34,7 +36,12 @@ from zing.errors import Unreachable
 
 __all__ = ["Door", "Rules", "Reply", "callback_rules", "check_url", "host_of", "hosts", "is_public"]
 
+# Of an answer's body, and of all that a connection brings: what HTTP and TLS put around a body has
+# no end of its own.
 READ_MAX = 65536
+WIRE_MAX = 2 * READ_MAX
+# At a time: of the smallest pieces that HTTP has, more would hold up the loop.
+READ_AT_ONCE = 4096
 # Look-ups at once, in all and of one group: a name server that hangs holds a thread for each,
 # longer than the post that asked. No fewer than a courier sends at once, in all and of one account.
 LOOK_UPS = 512
@@ -42,6 +49,7 @@ LOOK_UPS_OF_GROUP = 32
 # Of a host with very many addresses, these are tried.
 ADDRESSES_TRIED = 8
 
+T = TypeVar("T")
 Resolve = Callable[[str], Iterable[str]]
 
 # Written by the door itself, whatever the caller gave.
@@ -59,6 +67,10 @@ class Reply:
     status: int
     body: bytes
     whole: bool
+
+
+class _Overlong(httpcore2.ReadError):
+    """More came than is read."""
 
 
 class Door:
@@ -168,7 +180,7 @@ class _Way(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         stream = await self._backend.connect_tcp(str(address), port, timeout_s)
         self._opened.append(stream)
-        return stream
+        return _Stream(stream)
 
     async def _tunnel(
         self, addresses: list[Address], port: int, timeout_s: float | None
@@ -191,6 +203,86 @@ class _Way(httpcore2.AsyncNetworkBackend):
                 tunnel: httpcore2.AsyncNetworkStream = answer.extensions["network_stream"]
                 return tunnel
         raise Unreachable(f"The egress proxy opened no connection; it answered {status}.")
+
+
+class _Stream(httpcore2.AsyncNetworkStream):
+    """A connection of which only so many bytes are read, a little at a time."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._left = WIRE_MAX
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if not self._left:
+            raise _Overlong
+        data = await self._stream.read(min(max_bytes, READ_AT_ONCE, self._left), timeout)
+        self._left -= len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        inside = _Tls(self, ssl_context, server_hostname)
+        await inside.shake_hands()
+        return inside
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Tls(httpcore2.AsyncNetworkStream):
+    """TLS above a `_Stream`, which counts so what TLS needs too: a record can hold a single byte,
+    and a server may send tickets for ever. The post's own deadline is the timeout.
+    """
+
+    def __init__(self, stream: _Stream, trust: ssl.SSLContext, name: str | None) -> None:
+        self._stream = stream
+        self._arrived = ssl.MemoryBIO()
+        self._leaving = ssl.MemoryBIO()
+        self._tls = trust.wrap_bio(self._arrived, self._leaving, server_hostname=name)
+
+    async def shake_hands(self) -> None:
+        """Agree on keys and check the certificate; raises SSLError."""
+        await self._until_done(self._tls.do_handshake)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with suppress(ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return await self._until_done(partial(self._tls.read, max_bytes))
+        return b""  # whether it ended too soon, HTTP says
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        while buffer:
+            buffer = buffer[await self._until_done(partial(self._tls.write, buffer)) :]
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._tls if info == "ssl_object" else self._stream.get_extra_info(info)
+
+    async def _until_done(self, step: Callable[[], T]) -> T:
+        """The result of a step of TLS, after as much was sent and read as it needs."""
+        while True:
+            with suppress(ssl.SSLWantReadError):
+                try:
+                    return step()
+                finally:
+                    await self._send()
+            data = await self._stream.read(READ_AT_ONCE)
+            self._arrived.write(data) if data else self._arrived.write_eof()
+
+    async def _send(self) -> None:
+        if self._leaving.pending:
+            await self._stream.write(self._leaving.read())
 
 
 class _Names:
@@ -296,12 +388,15 @@ async def _ask(
 
 async def _reply(answer: httpcore2.Response) -> Reply:
     body = bytearray()
-    async with aclosing(answer.aiter_stream()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > READ_MAX:
-                return Reply(answer.status, bytes(body[:READ_MAX]), whole=False)
-    return Reply(answer.status, bytes(body), whole=True)
+    with suppress(_Overlong):
+        async with aclosing(answer.aiter_stream()) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > READ_MAX:
+                    break
+            else:
+                return Reply(answer.status, bytes(body), whole=True)
+    return Reply(answer.status, bytes(body[:READ_MAX]), whole=False)
 
 
 def _what_failed(error: BaseException) -> str:
@@ -315,6 +410,8 @@ def _what_failed(error: BaseException) -> str:
             return "does not speak TLS as it should."
         if isinstance(cause, ConnectionRefusedError):
             return "refused the connection."
+    if isinstance(error, _Overlong):
+        return "said too much before it answered."
     if isinstance(error, httpcore2.ProtocolError):
         return "did not answer in HTTP."
     if isinstance(error, httpcore2.ConnectTimeout):

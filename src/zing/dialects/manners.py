@@ -118,4 +118,4 @@ def _patient(manners: Manners) -> Dialect:
         return replace(route, asks=asks, words=words, wait_s=manners.wait_s)
 
     routes = tuple(map(patient, zimageturbo.ROUTES))
-    return cast(Dialect, _Changed(zimageturbo, ROUTES=routes))
+    return cast(Dialect, _Changed(zimageturbo, ROUTES=routes, PROMPT_MAX=manners.prompt_max))

@@ -104,10 +104,15 @@ BEARER: Json = {
 
 @dataclass(frozen=True)
 class Body:
-    """A request body of one Content-Type; its examples can be sent as they are."""
+    """A body of one Content-Type; a request's examples can be sent as they are."""
 
     schema: Json
     examples: Mapping[str, Any]
+
+    def told(self) -> Json:
+        """OpenAPI's media type object."""
+        examples = {name: {"value": value} for name, value in self.examples.items()}
+        return {"schema": self.schema, "examples": examples}
 
 
 @dataclass(frozen=True)
@@ -219,7 +224,7 @@ def _operation(api: Api, operation: Operation) -> Json:
         "x-codeSamples": _code_samples(api, operation),
     }
     if operation.bodies:
-        content = {kind: _content(body) for kind, body in operation.bodies.items()}
+        content = {kind: body.told() for kind, body in operation.bodies.items()}
         made["requestBody"] = {"required": operation.body_required, "content": content}
     if operation.callbacks:
         made["callbacks"] = operation.callbacks
@@ -229,11 +234,6 @@ def _operation(api: Api, operation: Operation) -> Json:
 def operation_id(dialect: Dialect, name: str) -> str:
     """An operation's id, of its own among all dialects."""
     return f"{dialect.NAME}_{name}"
-
-
-def _content(body: Body) -> Json:
-    examples = {name: {"value": value} for name, value in body.examples.items()}
-    return {"schema": body.schema, "examples": examples}
 
 
 def _responses(api: Api, operation: Operation) -> Json:

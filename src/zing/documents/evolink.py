@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from zing.dialects import evolink
 from zing.dialects.base import Answer, Dialect
-from zing.documents import samples, schemas
+from zing.documents import callbacks, samples, schemas
 from zing.documents.base import BEARER, Api, Body, Operation, operation_id, route
 from zing.documents.curl import JSON_TYPE
 from zing.documents.schemas import (
@@ -31,7 +31,6 @@ FULL: Json = LEAST | {
     "nsfw_check": False,
 }
 FAILED_WORDS = [evolink.STATES[TaskState.FAILED], evolink.STATES[TaskState.CANCELLED]]
-OPEN_WORDS = [evolink.STATES[TaskState.QUEUED], evolink.STATES[TaskState.RUNNING]]
 
 TEXT = (
     "EvoLink's API for Z-Image-Turbo: a request makes a task, the task is looked at until it is "
@@ -88,31 +87,14 @@ def _submit(dialect: Dialect) -> Operation:
             name: {"operationId": operation_id(dialect, name), **of_task}
             for name in ("look", "cancel", "delete")
         },
-        callbacks={"ended": {"{$request.body#/callback_url}": {"post": _callback(dialect)}}},
+        callbacks=_callback(dialect),
     )
 
 
 def _callback(dialect: Dialect) -> Json:
     views = samples.ended(dialect, LEAST)
-    names = {
-        "webhook-id": "The same at every attempt: a receiver knows a repetition by it.",
-        "webhook-timestamp": "When it was sent, UTC seconds.",
-        "webhook-signature": "Standard Webhooks: v1, and the base64 of the HMAC-SHA256 over "
-        "ID.TIMESTAMP.BODY with the account's secret.",
-    }
-    examples = {name: {"value": dialect.told(view, 0)} for name, view in views.items()}
-    return {
-        "summary": "A task has ended",
-        "description": "Sent once the money is settled. An answer within 10 seconds with any 2xx "
-        "status takes it; otherwise it is sent again after 1, 2 and 4 seconds. Redirects are not "
-        "followed.",
-        "parameters": [
-            {"name": name, "in": "header", "description": text, "schema": string()}
-            for name, text in names.items()
-        ],
-        "requestBody": {"content": {JSON_TYPE: {"schema": ref("Task"), "examples": examples}}},
-        "responses": {"2XX": {"description": "Taken."}},
-    }
+    body = Body(ref("Task"), {name: dialect.told(view, 0) for name, view in views.items()})
+    return callbacks.ended("callback_url", body, callbacks.HEADERS)
 
 
 def _path_id(dialect: Dialect) -> Json:

@@ -2,7 +2,7 @@
 
 from zing.dialects import kie
 from zing.dialects.base import Dialect
-from zing.documents import samples, schemas
+from zing.documents import callbacks, samples, schemas
 from zing.documents.base import BEARER, Api, Body, Operation, operation_id, route
 from zing.documents.curl import JSON_TYPE
 from zing.documents.schemas import (
@@ -28,6 +28,11 @@ FULL: Json = {
         "nsfw_checker": False,
         "seed": 12345,
     },
+}
+SIGNATURE: dict[str, str] = {
+    "X-Webhook-Timestamp": "When it was sent, UTC seconds.",
+    "X-Webhook-Signature": "The base64 of the HMAC-SHA256 over TASKID.TIMESTAMP with the "
+    "account's secret.",
 }
 
 TEXT = (
@@ -75,32 +80,16 @@ def _submit(dialect: Dialect) -> Operation:
                 "parameters": {"taskId": "$response.body#/data/taskId"},
             }
         },
-        callbacks={"ended": {"{$request.body#/callBackUrl}": {"post": _callback(dialect)}}},
+        callbacks=_callback(dialect),
     )
 
 
 def _callback(dialect: Dialect) -> Json:
     views = samples.ended(dialect, LEAST)
-    names = {
-        "X-Webhook-Timestamp": "When it was sent, UTC seconds.",
-        "X-Webhook-Signature": "The base64 of the HMAC-SHA256 over TASKID.TIMESTAMP with the "
-        "account's secret.",
-    }
-    examples = {
-        name: {"value": dialect.told(view, 99 * view.price)} for name, view in views.items()
-    }
-    return {
-        "summary": "A task has ended",
-        "description": "Sent once the money is settled. An answer within 10 seconds with any 2xx "
-        "status takes it; otherwise it is sent again after 1, 2 and 4 seconds. Redirects are not "
-        "followed. The code is 200 where there is a picture and 501 where there is none.",
-        "parameters": [
-            {"name": name, "in": "header", "description": text, "schema": string()}
-            for name, text in names.items()
-        ],
-        "requestBody": {"content": {JSON_TYPE: {"schema": ref("Ended"), "examples": examples}}},
-        "responses": {"2XX": {"description": "Taken."}},
-    }
+    told = {name: dialect.told(view, 99 * view.price) for name, view in views.items()}
+    text = "The code is 200 where there is a picture and 501 where there is none."
+    headers = callbacks.HEADERS | SIGNATURE
+    return callbacks.ended("callBackUrl", Body(ref("Ended"), told), headers, text)
 
 
 def _look(dialect: Dialect) -> Operation:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from zing.dialects.base import SIDE_MAX, SIDE_MIN
+from zing.egress import URL_MAX
 from zing.task import SEED_MAX
 
 Json = dict[str, Any]
@@ -15,7 +16,6 @@ LONG_SIDE = r"(37[6-9]|3[89][0-9]|[4-9][0-9]{2}|[1-9][0-9]{3,19})"
 TASK_ID = r"^[A-Za-z0-9_.:-]{1,128}$"
 TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$"
 NUMBER, NUMBER_OR_NOTHING = "^-?[0-9]{1,10}$", "^(-?[0-9]{1,10})?$"
-CALLBACK_MAX = 2048
 
 
 def ref(name: str) -> Json:
@@ -75,7 +75,7 @@ def prompt(limit: int) -> Json:
 def callback() -> Json:
     """Where to tell that a task has ended."""
     text = "An https URL that the ended task is sent to; never a private address."
-    return said(text, or_null(string(maxLength=CALLBACK_MAX, pattern="^(https://.+)?$")))
+    return said(text, or_null(string(maxLength=URL_MAX, pattern="^(https://.+)?$")))
 
 
 def seed(low: int = 1) -> Json:
@@ -94,10 +94,9 @@ def task_id() -> Json:
     return string(pattern=TASK_ID)
 
 
-def links(count: int | None = None) -> Json:
-    """Links to pictures; exactly `count` where it is given."""
-    schema: Json = {"type": "array", "items": string(format="uri")}
-    return schema if count is None else schema | {"minItems": count, "maxItems": count}
+def links() -> Json:
+    """Links to pictures."""
+    return {"type": "array", "items": string(format="uri")}
 
 
 def only_when(member: str, values: Sequence[Any], names: Sequence[str]) -> Json:

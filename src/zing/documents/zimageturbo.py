@@ -1,6 +1,7 @@
 """zimageturbo.ai's document: an envelope, errors by HTTP status and the same code in the body."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 from zing.dialects import zimageturbo
 from zing.dialects.base import SIDE_MAX, SIDE_MIN, Dialect
@@ -12,6 +13,7 @@ from zing.documents.schemas import (
     answered,
     asked,
     integer,
+    only_when,
     or_null,
     ref,
     said,
@@ -19,10 +21,11 @@ from zing.documents.schemas import (
     words,
 )
 from zing.errors import BadField, BadPrompt, UnknownTask
-from zing.task import SEED_MAX
+from zing.task import SEED_MAX, TaskState
 
 LEAST: Json = {"prompt": samples.PROMPT, "aspect_ratio": "4:3"}
 FULL: Json = {"prompt": "一座红色的谷仓", "size": "640*480", "seed": 12345}
+OPEN, DONE = zimageturbo.STATES[TaskState.QUEUED], zimageturbo.STATES[TaskState.SUCCEEDED]
 
 TEXT = (
     "zimageturbo.ai's API. The HTTP status and the `code` in the body are the same. A task that "
@@ -41,29 +44,39 @@ def api(dialect: Dialect) -> Api:
         authorization="Bearer $KEY",
         code_at=("code",),
         id_words="task_[0-9][0-9]*",
-        schemas=_schemas(),
+        schemas=_schemas(cast(Any, dialect).PROMPT_MAX),
         operations=(_submit(dialect), _look(dialect), _look_by_post(dialect)),
     )
 
 
 def _submit(dialect: Dialect) -> Operation:
-    method, path = "POST", "/api/generate"
-    view = samples.views(dialect, LEAST)["queued"]
+    submit = route(dialect, "POST", "/api/generate")
+    wait_s, views = submit.wait_s, samples.views(dialect, LEAST)
+    samples_of = {"created": "queued"} | ({"waited": "succeeded"} if wait_s else {})
     of_task = {"parameters": {"task_id": "$response.body#/data/task_id"}}
     return Operation(
-        method=method,
-        path=path,
+        method=submit.method,
+        path=submit.path,
         name="submit",
         summary="Ask for a picture",
-        text="The reply comes at once, with the task's id, unless the operator lets it wait for "
-        "the picture (ZING_ZIT_WAIT_S). A size goes before the ratio. A prompt that safety refuses "
-        "makes a task that has failed.",
+        text=f"{_when(wait_s)} A size goes before the ratio. A prompt that safety refuses makes a "
+        "task that has failed.",
         returns="The task's id.",
-        reply=_envelope(_created()),
-        answers={"created": route(dialect, method, path).words(view)},
+        reply=_envelope(_waited() if wait_s else _created()),
+        answers={name: submit.words(views[state]) for name, state in samples_of.items()},
         refusals=(BadPrompt("prompt is missing: say what to draw.", field="prompt"),),
         bodies={JSON_TYPE: Body(ref("ImageRequest"), {"least": LEAST, "full": FULL})},
         links={"look": {"operationId": operation_id(dialect, "look"), **of_task}},
+    )
+
+
+def _when(wait_s: float) -> str:
+    """When the reply to a submit comes."""
+    if not wait_s:
+        return "The reply comes at once, with the task's id."
+    return (
+        f"The reply waits up to {wait_s:g} seconds for the picture, unless the request has an "
+        "Idempotency-Key."
     )
 
 
@@ -122,16 +135,16 @@ def _envelope(data: Json) -> Json:
     return answered({"code": words([200]), "message": words(["success"]), "data": data})
 
 
-def _schemas() -> Json:
+def _schemas(prompt_max: int) -> Json:
     return {
-        "ImageRequest": _image_request(),
+        "ImageRequest": _image_request(prompt_max),
         "Look": asked({"task_id": schemas.task_id()}),
         "Task": _task(),
         "Refusal": _refusal(),
     }
 
 
-def _image_request() -> Json:
+def _image_request(prompt_max: int) -> Json:
     side_text = string(pattern=f"^{schemas.SIDE}$")
     side = {"anyOf": [integer(SIDE_MIN, SIDE_MAX), side_text, {"type": "null"}]}
     seed = {
@@ -140,7 +153,7 @@ def _image_request() -> Json:
     }
     ratio = {"enum": [*zimageturbo.ASPECT_RATIOS, None], "default": "1:1"}
     properties = {
-        "prompt": schemas.prompt(zimageturbo.PROMPT_MAX),
+        "prompt": schemas.prompt(prompt_max),
         "aspect_ratio": ratio,
         "size": or_null(schemas.size("[*x]")),
         "width": said("In pixels; with a height only.", side),
@@ -152,14 +165,20 @@ def _image_request() -> Json:
 
 
 def _created() -> Json:
-    return answered(
+    return answered({"task_id": schemas.task_id(), "status": words([OPEN])})
+
+
+def _waited() -> Json:
+    """As `_created`, where the task may have ended before the reply."""
+    waited = answered(
         {
             "task_id": schemas.task_id(),
             "status": words(zimageturbo.STATES.values()),
-            "images": said("Links, where the reply waited for the picture.", schemas.links()),
+            "images": said("Links to the picture, where there is one.", schemas.links()),
         },
         optional=["images"],
     )
+    return waited | only_when("status", [DONE], ["images"])
 
 
 def _task() -> Json:
