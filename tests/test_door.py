@@ -31,7 +31,7 @@ from tests.receivers import (
     only_loopback,
     tunnel,
 )
-from zing.egress import Rules, callback_rules
+from zing.egress import Rules, callback_rules, host_of, read_proxy
 from zing.errors import BadSetting, Forbidden, Unreachable
 from zing.netguard import (
     LOOK_UPS,
@@ -216,6 +216,7 @@ def test_a_public_host_is_reached_at_the_address_that_was_checked(
     assert post(door, url).status == 200
     assert looked_up == ([sni] if has else [])
     assert [address for address, _ in hooked.asked] == [connected]
+    assert host_of(url) == (sni or connected)
     [sent] = receiver.requests
     assert sent.sni == sni
     assert sent.headers["host"] == (host or sni)
@@ -1074,6 +1075,13 @@ def test_a_proxy_that_does_not_work_is_an_error_that_says_so(say: Answer, messag
         with pytest.raises(Unreachable, match=message) as failed:
             post(door, timeout_s=0.5)
     assert "secret" not in str(failed.value)
+
+
+def test_a_proxys_password_is_not_shown() -> None:
+    url = "http://user:secret@127.0.0.1:3128"
+    shown = f"{Rules(proxy=url)!r} {read_proxy(url)!r}"
+    assert "secret" not in shown
+    assert "dXNlcjpzZWNyZXQ=" not in shown
 
 
 def test_a_proxy_that_is_down_is_an_error_that_says_so() -> None:
