@@ -41,6 +41,7 @@ from zing.netguard import (
     Door,
     Reply,
 )
+from zing.store.outbox import Bounds
 
 HOST = "hooks.example.com"
 URL = f"https://{HOST}/hook?token=secret"
@@ -667,6 +668,11 @@ def test_there_is_an_end_to_the_threads_of_look_ups(names: Names) -> None:
     assert len(names.asked) == LOOK_UPS
 
 
+def test_what_a_courier_sends_at_once_can_be_looked_up_at_once() -> None:
+    assert Bounds().of_account <= LOOK_UPS_OF_GROUP
+    assert Bounds().in_all <= LOOK_UPS
+
+
 def test_a_look_up_that_goes_wrong_is_said_and_gives_its_place_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -1109,6 +1115,14 @@ def test_the_settings_become_rules(monkeypatch: pytest.MonkeyPatch) -> None:
         proxy="http://proxy.internal:3128",
         https_only=True,
     )
+
+
+@pytest.mark.parametrize("text", ["", " ", "none"])
+def test_the_list_of_denied_hosts_can_be_emptied(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZING_CALLBACK_DENY", text)
+    assert callback_rules().deny == ()
 
 
 BAD_HOSTS = """

@@ -125,7 +125,7 @@ def callback_rules() -> Rules:
     return Rules(
         ports=_ports(config.CALLBACK_PORTS),
         allow=hosts(config.CALLBACK_ALLOW),
-        deny=hosts(config.CALLBACK_DENY),
+        deny=() if config.emptied(config.CALLBACK_DENY) else hosts(config.CALLBACK_DENY),
         private=hosts(config.CALLBACK_PRIVATE),
         proxy=config.read(config.EGRESS_PROXY),
         https_only=True,
