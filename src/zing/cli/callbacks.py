@@ -193,7 +193,7 @@ def _try(
 def _owed(view: TaskView, dialect: str, url: str, body: str) -> Delivery:
     import secrets
 
-    from zing.netguard import host_of
+    from zing.egress import host_of
     from zing.task import Delivery
 
     return Delivery(
