@@ -91,7 +91,7 @@ def audit(connection: Connection) -> list[str]:
 
 def _of_accounts(accounts: Rows, rows: Rows, tasks: Rows) -> Iterator[str]:
     """I1: the two numbers are the sums over the ledger, and what is held is what is open."""
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for row in rows:
         for place, sign in enumerate(EFFECTS[Kind(row.kind)]):
             sums[row.account_id][place] += sign * row.amount
@@ -99,7 +99,7 @@ def _of_accounts(accounts: Rows, rows: Rows, tasks: Rows) -> Iterator[str]:
     for row in tasks:
         held[row.account_id] += 0 if TaskState(row.state).ended else row.cost
     for row in accounts:
-        has = [row.available, row.held]
+        has = [row.available, row.held, row.used]
         if has != sums[row.id] or min(has) < 0 or not all(type(each) is int for each in has):
             yield f"account {row.id} has {has}, its entries say {sums[row.id]}"
         if row.held != held[row.id]:

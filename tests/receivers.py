@@ -94,17 +94,18 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 class Receiver:
     """An HTTP server on loopback that keeps what it got; https where it is given a certificate.
 
-    Use it as a context. `requests` holds what came, `connections` counts what was accepted.
+    Use it as a context. `requests` holds what came, `connections` counts what was accepted, `tls`
+    is how it speaks https.
     """
 
     def __init__(self, say: Answer | None = None, certificate: "Certificate | None" = None) -> None:
         self.say = say or answer()
         self.requests: list[Sent] = []
         self.connections = 0
-        self._tls = certificate.context() if certificate else None
+        self.tls = certificate.context() if certificate else None
         self._names: dict[int, str] = {}
-        if self._tls:
-            self._tls.sni_callback = self._named
+        if self.tls:
+            self.tls.sni_callback = self._named
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._open: set[socket.socket] = set()
         self.port: int = self._listener.getsockname()[1]
@@ -112,7 +113,7 @@ class Receiver:
     @property
     def url(self) -> str:
         """Where it is, without a path."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "Receiver":
         threading.Thread(target=self._accept, daemon=True).start()
@@ -143,8 +144,8 @@ class Receiver:
         connection = plain
         # The other side may go away at any moment, or refuse the certificate.
         with suppress(OSError):
-            if self._tls:
-                connection = self._tls.wrap_socket(plain, server_side=True)
+            if self.tls:
+                connection = self.tls.wrap_socket(plain, server_side=True)
                 self._open.add(connection)
             sent = _request(connection, self._names.pop(id(connection), ""))
             if sent:

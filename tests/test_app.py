@@ -13,24 +13,28 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import update
 
-from tests import requests, servers
+from tests import goldens, requests, servers
 from tests.requests import (
     JSON,
     LEAST,
     NAMES,
+    NO_HEADERS,
     SMALL,
     SUBMIT,
+    Headers,
     Reply,
     check_refusal,
     check_reply,
     compact,
     task_id,
 )
-from zing import app, pictures
+from zing import app, dialects, pictures
 from zing.app import Wiring
 from zing.blobs import Links
 from zing.data import Data
-from zing.errors import Unavailable, ZingError
+from zing.dialects.base import Dialect
+from zing.dialects.manners import Manners, spoken
+from zing.errors import InsufficientCredits, Unavailable, ZingError
 from zing.service import Service
 from zing.store import Store
 from zing.store.schema import file
@@ -445,21 +449,25 @@ class Asgi:
     """Calls the application as a server would, without one."""
 
     service: Any
+    dialects: tuple[Dialect, ...] = dialects.ALL
     sent: list[dict[str, Any]] = field(default_factory=list)
 
-    def send(self, method: str, path: str, body: bytes | None) -> Reply:
+    def send(
+        self, method: str, path: str, body: bytes | None, headers: Headers = NO_HEADERS
+    ) -> Reply:
         path, _, query = path.partition("?")
+        given = [(name.lower().encode(), str(value).encode()) for name, value in headers.items()]
         scope = {
             "type": "http",
             "method": method,
             "path": path,
             "query_string": query.encode(),
-            "headers": [(b"content-type", b"application/json")],
+            "headers": [(b"content-type", b"application/json"), *given],
         }
         asyncio.run(self._run(scope, body or b""))
         start, *rest = self.sent
-        headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Reply(start["status"], headers, b"".join(each.get("body", b"") for each in rest))
+        found = {name.decode(): value.decode() for name, value in start["headers"]}
+        return Reply(start["status"], found, b"".join(each.get("body", b"") for each in rest))
 
     async def _run(self, scope: dict[str, Any], body: bytes) -> None:
         async def receive() -> dict[str, Any]:
@@ -468,7 +476,7 @@ class Asgi:
         async def send(message: Any) -> None:
             self.sent.append(message)
 
-        await app.build(Wiring(cast(Service, self.service)))(scope, receive, send)
+        await app.build(Wiring(cast(Service, self.service), self.dialects))(scope, receive, send)
 
 
 class Broken:
@@ -506,7 +514,47 @@ def test_what_breaks_inside_is_told_in_the_words_of_the_dialect(
         check_refusal(name, reply, cause)
         assert b"password" not in reply.body
         assert reply.headers.get("retry-after") == ("7" if cause == "maintenance" else None)
+        assert (reply.headers["x-request-id"] in caplog.text) == (cause == "internal")
     assert ("the password is 123" in caplog.text) == (cause == "internal")
+
+
+def accepted(**changes: Any) -> Any:
+    """A service that accepts, as much of it as a submit uses."""
+    view = goldens.view(goldens.load("zimageturbo"), "queued")
+
+    def away(*_: object) -> None:
+        raise Unavailable("The database is away.")
+
+    usual = {
+        "authenticate": lambda _: SimpleNamespace(account_id="acct_1"),
+        "submit": lambda _: view,
+        "look": away,
+    }
+    return SimpleNamespace(**usual | changes)
+
+
+def test_a_submit_that_waits_has_its_id_whatever_happens_meanwhile() -> None:
+    patient = spoken(Manners(wait_s=0.3))
+    reply = Asgi(accepted(), patient).send("POST", "/api/generate", compact(LEAST["zimageturbo"]))
+    assert (reply.status, reply.json()["data"]["status"]) == (200, "IN_PROGRESS")
+    assert reply.json()["data"]["task_id"] == "task_1763630000001"
+
+
+@each_dialect
+def test_a_refusal_gives_way_to_an_answer_that_another_replica_kept(name: str) -> None:
+    answers: Iterator[str | None] = iter([None, '{"first":"answer"}'])
+
+    def refuse(*_: object) -> None:
+        raise InsufficientCredits
+
+    service = accepted(submit_once=refuse, first_answer=lambda _: next(answers))
+    sent = {"Idempotency-Key": "k"}
+    reply = Asgi(service).send("POST", SUBMIT[name], compact(LEAST[name]), sent)
+    assert (reply.status, reply.body) == (200, b'{"first":"answer"}')
+    assert reply.headers["idempotency-replayed"] == "true"
+    service.first_answer = lambda _: None
+    reply = Asgi(service).send("POST", SUBMIT[name], compact(LEAST[name]), sent)
+    check_refusal(name, reply, "insufficient credits")
 
 
 def test_a_service_that_cannot_read_its_database_is_not_ready_and_opens_no_picture() -> None:

@@ -8,6 +8,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -256,8 +258,6 @@ def test_a_task_is_cancelled_by_either_address(method: str, end: str, waiting: C
 def test_two_cancels_at_once_cost_nothing_and_one_of_them_or_both_are_taken(
     waiting: Caller,
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     for _ in range(10):
         identity = waiting.submit()
         with ThreadPoolExecutor(2) as pool:
@@ -320,7 +320,7 @@ def test_a_fresh_link_is_given_to_the_pictures_account_alone(
     spoilt = link[:-5] + ("0" if link[-5] != "0" else "1") + link[-4:]
     for who, url in [(stranger, link), (caller, spoilt), (caller, "https://x.example/f/9b1.png")]:
         check_refusal("kie", fresh(who, url), "bad input")
-    for url in (None, "", 7, [link]):
+    for url in (None, "", 7, [link], "http://[", "http://a\u2100b/x", "\x00", link + "/", "/" * 9):
         check_refusal("kie", fresh(caller, url), "bad input")
 
 
@@ -563,6 +563,19 @@ def test_a_patient_submit_comes_back_with_the_picture(other: Caller) -> None:
     assert re.search(r"\.jpeg$", link)
     assert requests.send(other.server.url, "GET", urlsplit(link).path).status == 200
     assert other.look("zimageturbo", data["task_id"])["data"]["status"] == "SUCCESS"
+
+
+def test_a_submit_that_waits_is_answered_when_the_service_ends(tmp_path: Path) -> None:
+    settings = {"ZING_ZIT_WAIT_S": "60"}
+    with servers.serving(tmp_path / "data", "--no-worker", **settings) as running:
+        caller = Caller(running, running.key)
+        with ThreadPoolExecutor(1) as pool:
+            reply = pool.submit(caller.ask, "POST", "/api/generate", LEAST["zimageturbo"])
+            servers.until(lambda: rows(caller))
+            assert running.end() == 0
+            body = reply.result().json()
+    assert (body["code"], body["data"]["status"]) == (200, "IN_PROGRESS")
+    assert body["data"]["task_id"].startswith("task_")
 
 
 def test_a_longer_prompt_is_taken_where_the_operator_says_so(other: Caller, caller: Caller) -> None:

@@ -31,8 +31,16 @@ from tests.receivers import (
     only_loopback,
     tunnel,
 )
+from zing.egress import Rules, callback_rules
 from zing.errors import BadSetting, Forbidden, Unreachable
-from zing.netguard import LOOK_UPS, READ_MAX, Door, Reply, Rules, callback_rules
+from zing.netguard import (
+    LOOK_UPS,
+    LOOK_UPS_OF_GROUP,
+    READ_MAX,
+    WIRE_MAX,
+    Door,
+    Reply,
+)
 
 HOST = "hooks.example.com"
 URL = f"https://{HOST}/hook?token=secret"
@@ -553,52 +561,144 @@ def test_a_handshake_that_hangs_ends_at_the_deadline_and_leaves_nothing_open() -
         assert asyncio.run(scene(port))
 
 
-def test_a_name_server_that_hangs_stops_nobody_else(
-    receiver: Receiver, trust: ssl.SSLContext
-) -> None:
-    end = threading.Event()
+class Names:
+    """A name server that answers for `HOST` alone until `end`; `asked` is what was looked up."""
 
-    def resolve(name: str) -> list[str]:
+    def __init__(self) -> None:
+        self.end = threading.Event()
+        self.asked: list[str] = []
+
+    def __call__(self, name: str) -> list[str]:
+        self.asked.append(name)
         if name != HOST:
-            end.wait(60)
+            self.end.wait(60)
         return [PUBLIC]
 
-    door = Door(Rules(), resolve, Hooked({PUBLIC: receiver.port}), trust)
+
+@pytest.fixture
+def names() -> Iterator[Names]:
+    hanging = Names()
+    yield hanging
+    hanging.end.set()
+
+
+async def abandon(door: Door, names: Names, hosts: list[str], group: str) -> None:
+    """Post to hosts whose names hang, and give up once all are looked up."""
+    number = len(names.asked) + len(hosts)
+    posts = [
+        asyncio.create_task(door.post(f"https://{host}/", b"", {}, 60.0, group)) for host in hosts
+    ]
+    async with asyncio.timeout(20):
+        while len(names.asked) < number:
+            await asyncio.sleep(0.001)
+    for each in posts:
+        each.cancel()
+    await asyncio.wait(posts)
+
+
+def slow(number: int, group: str = "a") -> list[str]:
+    return [f"slow{each}.{group}.example" for each in range(number)]
+
+
+def test_the_names_of_a_group_that_hang_stop_no_other_group(
+    names: Names, receiver: Receiver, trust: ssl.SSLContext
+) -> None:
+    door = Door(Rules(), names, Hooked({PUBLIC: receiver.port}), trust)
 
     async def scene() -> None:
-        slow = [
-            asyncio.create_task(door.post(f"https://slow{number}.example/", b"", {}, 0.5))
-            for number in range(LOOK_UPS // 2)
-        ]
-        assert (await door.post(URL, b"", {}, 30.0)).status == 200
-        assert threading.active_count() < LOOK_UPS + 20
-        for task in slow:
-            with pytest.raises(Unreachable, match=r"within 0\.5 s"):
-                await task
-        end.set()
+        await abandon(door, names, slow(LOOK_UPS_OF_GROUP), "a")
+        before = list(names.asked)
+        with pytest.raises(Unreachable, match="this account's names are still unanswered"):
+            await door.post("https://another.example/", b"", {}, 30.0, "a")
+        assert names.asked == before
+        assert (await door.post(URL, b"", {}, 30.0, "b")).status == 200
 
     asyncio.run(scene())
 
 
-def test_more_look_ups_than_threads_wait_for_each_other() -> None:
-    together: list[int] = []
-    running = threading.Semaphore(LOOK_UPS)
+def test_a_group_whose_names_are_answered_at_last_is_looked_up_for_again(
+    names: Names, receiver: Receiver, trust: ssl.SSLContext
+) -> None:
+    door = Door(Rules(), names, Hooked({PUBLIC: receiver.port}), trust)
 
+    async def scene() -> None:
+        await abandon(door, names, slow(LOOK_UPS_OF_GROUP), "a")
+        names.end.set()
+        async with asyncio.timeout(20):
+            while names.asked[-1] != HOST:
+                with suppress(Unreachable):
+                    await door.post(URL, b"", {}, 30.0, "a")
+                await asyncio.sleep(0.001)
+
+    asyncio.run(scene())
+    assert len(receiver.requests) == 1
+
+
+def test_posts_to_one_host_wait_for_one_look_up(
+    names: Names, receiver: Receiver, trust: ssl.SSLContext
+) -> None:
+    door = Door(Rules(), names, Hooked({PUBLIC: receiver.port}), trust)
+
+    async def scene() -> None:
+        host = "a.b.c.d.e.example.com"
+        await abandon(door, names, [host], "a")
+        posts = [door.post(f"https://{host}/", b"", {}, 0.2, str(group)) for group in range(9)]
+        ends = await asyncio.gather(*posts, return_exceptions=True)
+        assert {str(end) for end in ends} == {f"{host} did not answer within 0.2 s."}
+        assert names.asked == [host]
+        names.end.set()
+        assert (await door.post(f"https://{host}/", b"", {}, 30.0, "a")).status == 200
+
+    asyncio.run(scene())
+
+
+def test_there_is_an_end_to_the_threads_of_look_ups(names: Names) -> None:
+    door = Door(Rules(), names)
+    groups = LOOK_UPS // LOOK_UPS_OF_GROUP
+
+    async def scene() -> None:
+        for group in map(str, range(groups)):
+            await abandon(door, names, slow(LOOK_UPS_OF_GROUP, f"g{group}"), group)
+        with pytest.raises(Unreachable, match="others' names are still unanswered"):
+            await door.post(URL, b"", {}, 30.0, "one more")
+
+    asyncio.run(scene())
+    assert len(names.asked) == LOOK_UPS
+
+
+def test_a_look_up_that_goes_wrong_is_said_and_gives_its_place_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def resolve(name: str) -> list[str]:
-        assert running.acquire(blocking=False)
-        together.append(1)
-        running.release()
-        return []
+        raise LookupError("a bug")
 
     door = Door(Rules(), resolve)
 
     async def scene() -> None:
-        posts = [door.post(URL, b"", {}, 30.0) for _ in range(3 * LOOK_UPS)]
-        ends = await asyncio.gather(*posts, return_exceptions=True)
-        assert all(isinstance(end, Unreachable) for end in ends)
+        for number in range(LOOK_UPS_OF_GROUP + 1):
+            with pytest.raises(Unreachable, match="has no address, or no name server answered"):
+                await door.post(f"https://{number}.example.com/", b"", {}, 30.0)
 
     asyncio.run(scene())
-    assert len(together) == 3 * LOOK_UPS
+    assert "a bug" in caplog.text
+
+
+def test_a_machine_without_a_free_thread_is_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, trust: ssl.SSLContext
+) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread)
+            for _ in range(LOOK_UPS_OF_GROUP + 1):
+                with pytest.raises(Unreachable, match="can't start new thread"):
+                    await door.post(URL, b"", {}, 30.0)
+        assert (await door.post(URL, b"", {}, 30.0)).status == 200
+
+    door = Door(Rules(), answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}), trust)
+    asyncio.run(scene())
 
 
 def test_a_name_server_that_hangs_does_not_keep_the_process_alive() -> None:
@@ -724,6 +824,16 @@ def test_a_receiver_that_does_not_speak_tls_is_an_error_that_says_so() -> None:
         post(Door(LOCAL), f"https://127.0.0.1:{port}/")
 
 
+def test_a_handshake_that_is_broken_off_is_an_error_that_says_so() -> None:
+    def leave(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+
+    with listening(leave) as port, pytest.raises(Unreachable, match="does not speak TLS"):
+        post(Door(LOCAL), f"https://127.0.0.1:{port}/")
+
+
 # How much is read
 
 
@@ -749,6 +859,147 @@ def test_a_body_of_the_very_length_is_whole() -> None:
         replies = [private(receiver) for _ in bodies]
     assert [reply.whole for reply in replies] == [True, True, False]
     assert [len(reply.body) for reply in replies] == [READ_MAX - 1, READ_MAX, READ_MAX]
+
+
+def flood(head: bytes, piece: bytes, at_once: int = 65536) -> Answer:
+    """Say something, then a little again and again, as fast as it is taken, 100 MB at most."""
+    pieces = piece * max(1, at_once // len(piece))
+
+    def say(connection: socket.socket, _: Sent) -> None:
+        connection.sendall(head)
+        for _ in range(100_000_000 // len(pieces)):
+            connection.sendall(pieces)
+
+    return say
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+UNANSWERED = {
+    "interim answers": flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "small interim answers": flood(b"", b"HTTP/1.1 100 \r\n\r\n"),
+    "big interim answers": flood(b"", b"HTTP/1.1 103 \r\n" + b"a:b\r\n" * 9000 + b"\r\n"),
+}
+ANSWERED = {
+    "extensions of chunks": flood(CHUNKED, b"1;" + b"x" * 60_000 + b"\r\na\r\n"),
+    "small chunks": flood(CHUNKED, b"1\r\na\r\n"),
+    "small pieces": flood(b"HTTP/1.1 200 OK\r\n\r\n", b"a", at_once=1),
+}
+
+
+@contextmanager
+def secure(say: Answer, certificate: Certificate, trust: ssl.SSLContext) -> Iterator[Door]:
+    """A door to a receiver at `URL`."""
+    with Receiver(say, certificate) as receiver:
+        yield Door(Rules(), answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}), trust)
+
+
+@contextmanager
+def plain(say: Answer) -> Iterator[Door]:
+    """A door to a receiver at `PLAIN`, without TLS."""
+    with Receiver(say) as receiver:
+        rules = Rules(private=("receiver.internal",))
+        yield Door(rules, answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}))
+
+
+PLAIN = "http://receiver.internal:1234/"
+
+
+@pytest.mark.parametrize("say", UNANSWERED.values(), ids=UNANSWERED)
+def test_what_comes_before_an_answer_has_an_end(
+    say: Answer, certificate: Certificate, trust: ssl.SSLContext
+) -> None:
+    with plain(say) as door, pytest.raises(Unreachable, match=r"^receiver\.internal said too"):
+        post(door, PLAIN)
+    with secure(say, certificate, trust) as door, pytest.raises(Unreachable, match="said too much"):
+        post(door)
+
+
+@pytest.mark.parametrize("say", ANSWERED.values(), ids=ANSWERED)
+def test_what_is_around_a_body_counts_as_a_giant_body_does(
+    say: Answer, certificate: Certificate, trust: ssl.SSLContext
+) -> None:
+    with plain(say) as door:
+        reply = post(door, PLAIN)
+    assert (reply.status, reply.whole) == (200, False)
+    with secure(say, certificate, trust) as door:
+        reply = post(door)
+    assert (reply.status, reply.whole) == (200, False)
+
+
+def test_of_records_of_one_byte_few_are_read(
+    certificate: Certificate, trust: ssl.SSLContext
+) -> None:
+    say = flood(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b"a", at_once=1)
+    with secure(say, certificate, trust) as door:
+        reply = post(door)
+    assert (reply.status, reply.whole) == (200, False)
+    assert 0 < len(reply.body) < WIRE_MAX // 20  # TLS needs 22 bytes for one
+
+
+def test_tickets_of_tls_have_an_end(certificate: Certificate, trust: ssl.SSLContext) -> None:
+    with Receiver(certificate=certificate) as receiver:
+        assert receiver.tls
+        receiver.tls.num_tickets = 100_000
+        door = Door(Rules(), answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}), trust)
+        with pytest.raises(Unreachable, match="said too much"):
+            post(door)
+
+
+class Ready(httpcore2.AsyncNetworkStream, httpcore2.AsyncNetworkBackend):
+    """A connection on which something always waits to be read, as no real one surely does."""
+
+    said = b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000
+
+    async def connect_tcp(self, *_: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
+        return self
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        await asyncio.sleep(0)  # as a real one leaves others a turn
+        data, self.said = self.said[:max_bytes], self.said[max_bytes:]
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_a_flood_leaves_others_their_turns() -> None:
+    turns: list[int] = []
+
+    async def scene() -> None:
+        sent = asyncio.create_task(
+            Door(LOCAL, backend=Ready()).post("http://127.0.0.1/", b"", {}, 30.0)
+        )
+        while not sent.done():
+            turns.append(1)
+            await asyncio.sleep(0)
+        with pytest.raises(Unreachable, match="said too much"):
+            await sent
+
+    asyncio.run(scene())
+    assert len(turns) >= 32  # of no more than some milliseconds each
+
+
+def test_a_body_may_end_with_the_connection_told_or_not(
+    certificate: Certificate, trust: ssl.SSLContext
+) -> None:
+    def told(connection: socket.socket, _: Sent) -> None:
+        assert isinstance(connection, ssl.SSLSocket)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nbody")
+        connection.unwrap()
+
+    for say in (told, said(b"HTTP/1.1 200 OK\r\n\r\nbody")):
+        with secure(say, certificate, trust) as door:
+            assert post(door) == Reply(200, b"body", whole=True)
+
+
+def test_a_long_body_is_sent_whole(receiver: Receiver, trust: ssl.SSLContext) -> None:
+    body = bytes(range(256)) * 4000
+    door = Door(Rules(), answers_of(PUBLIC), Hooked({PUBLIC: receiver.port}), trust)
+    assert asyncio.run(door.post(URL, body, {}, 30.0)).status == 200
+    assert receiver.requests[0].body == body
 
 
 def test_a_packed_body_stays_packed() -> None:

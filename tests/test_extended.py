@@ -125,6 +125,14 @@ def test_nobody_is_asked_for_what_will_not_be_drawn(server: servers.Server, mode
     check_refusal("tensorslab", submit(server, poor), "insufficient credits")
     check_refusal("tensorslab", submit(server, "zk_live_x"), "bad key")
     submit(server, prompt_extend="0")
+    for switch in (["maintenance", "on"], ["dialects", "disable", "tensorslab"]):
+        server.zing(*switch)
+    try:
+        check_refusal("tensorslab", submit(server), "maintenance")
+        server.zing("maintenance", "off")
+        check_refusal("tensorslab", submit(server), "switched off")
+    finally:
+        server.zing("dialects", "enable", "tensorslab")
     assert model.requests == []
 
 
@@ -148,6 +156,8 @@ def test_while_the_first_is_answered_another_is_told_to_wait(
     assert second.headers["retry-after"] == "1"
     again = submit(server, once="held")
     assert again.body == first.result().body
+    assert first.result().headers["x-zing-prompt-extend"] == "done"
+    assert "x-zing-prompt-extend" not in again.headers
     assert task_id("tensorslab", again) == identity
     assert len(model.requests) == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from tests import requests, servers
+from tests import databases, requests, servers
 from tests.audit import MODEL, NOW, PRICE, Clock, audit, funded
 from tests.requests import JSON, LEAST, NAMES, SMALL, SUBMIT, Reply, check_refusal, compact, task_id
 from tests.test_service import Shape
@@ -236,3 +236,31 @@ def test_a_key_outlives_the_service(tmp_path: Path) -> None:
         assert (again.status, again.body) == (200, answer.body)
         assert again.headers["idempotency-replayed"] == "true"
     assert servers.broken(tmp_path / "data") == []
+
+
+def test_two_services_on_one_postgresql_make_one_task_and_one_charge(
+    tmp_path: Path, postgresql: str
+) -> None:
+    data = tmp_path / "data"
+    with databases.new_database(postgresql) as url:
+        options = ("--no-worker", "--database", url)
+        with servers.serving(data, *options) as one, servers.serving(data, *options) as two:
+            with ThreadPoolExecutor(40) as pool:
+                asked = [(server, f"key-{n % 5}") for n in range(20) for server in (one, two)]
+                replies = list(pool.map(lambda each: ask(each[0], "evolink", each[1]), asked))
+            by_key: dict[str, set[bytes]] = {}
+            for (_, key), reply in zip(asked, replies, strict=True):
+                if reply.status == 200:
+                    by_key.setdefault(key, set()).add(reply.body)
+                else:
+                    check_refusal("evolink", reply, "idempotency in flight")
+            assert {key: len(bodies) for key, bodies in by_key.items()} == {
+                f"key-{n}": 1 for n in range(5)
+            }
+            again = [ask(server, "evolink", "key-0").body for server in (one, two)]
+            assert {*again} == by_key["key-0"]
+        store = Store(url)
+        assert store.read(audit) == []
+        count = select(func.count()).select_from(task_table)
+        assert store.read(lambda tx: tx.scalar(count)) == 5
+        store.close()

@@ -58,14 +58,14 @@ def numbers(store: Store, account_id: str) -> tuple[int, int, int]:
 
 
 def explained(store: Store, account_id: str) -> bool:
-    """Whether the two numbers are what the entries say, and integers."""
-    has, sums = balance(store, account_id), [0, 0]
+    """Whether the three numbers are what the entries say, and integers."""
+    has, sums = balance(store, account_id), [0, 0, 0]
     for entry in entries(store, account_id, 10_000):
         assert type(entry.amount) is int
         for place, sign in enumerate(EFFECTS[entry.kind]):
             sums[place] += sign * entry.amount
     assert type(has.available) is type(has.held) is type(has.used) is int
-    return [has.available, has.held] == sums
+    return [has.available, has.held, has.used] == sums
 
 
 def test_a_new_account_has_nothing(store: Store) -> None:
@@ -189,12 +189,20 @@ def test_the_last_entries_come_oldest_first(store: Store) -> None:
 
 def test_every_kind_of_entry_has_an_effect() -> None:
     assert set(EFFECTS) == set(Kind)
-    assert EFFECTS[Kind.HOLD] == (-1, 1)
+    assert EFFECTS[Kind.HOLD] == (-1, 1, 0)
     for end in (Kind.SETTLE, Kind.RELEASE):
         assert EFFECTS[end][1] == -1, "the held price goes"
     # Held and released is as if nothing had been; held and settled is spent.
-    assert [a + b for a, b in zip(EFFECTS[Kind.HOLD], EFFECTS[Kind.RELEASE], strict=True)] == [0, 0]
-    assert [a + b for a, b in zip(EFFECTS[Kind.HOLD], EFFECTS[Kind.SETTLE], strict=True)] == [-1, 0]
+    assert [a + b for a, b in zip(EFFECTS[Kind.HOLD], EFFECTS[Kind.RELEASE], strict=True)] == [
+        0,
+        0,
+        0,
+    ]
+    assert [a + b for a, b in zip(EFFECTS[Kind.HOLD], EFFECTS[Kind.SETTLE], strict=True)] == [
+        -1,
+        0,
+        1,
+    ]
 
 
 def test_money_is_kept_in_integers(store: Store) -> None:
@@ -253,11 +261,11 @@ def test_entries_explain_the_balance_whatever_is_done(
                 held.pop(task_id)
                 used += amount if name == "settle" else 0
             has = ledger.balance(tx, account_id)
-            sums = [0, 0]
+            sums = [0, 0, 0]
             for entry in ledger.entries(tx, account_id, 999):
                 for place, sign in enumerate(EFFECTS[entry.kind]):
                     sums[place] += sign * entry.amount
-            assert [has.available, has.held] == sums
+            assert [has.available, has.held, has.used] == sums
             assert min(sums) >= 0
             assert (has.held, has.used) == (sum(held.values()), used)
 

@@ -10,9 +10,10 @@ import json
 import logging
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -33,6 +34,7 @@ from zing.errors import (
     BadField,
     IdempotencyInFlight,
     Internal,
+    Refused,
     UnknownRoute,
     WrongMethod,
     ZingError,
@@ -43,10 +45,11 @@ from zing.service import Asking, Service
 from zing.store.idem import Sent
 from zing.task import Delivery, TaskView
 
-WAIT_LOOK_S = 0.05
+LOOK_MIN_S, LOOK_MAX_S = 0.05, 0.25  # between looks at a task that is waited for
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
 EXTENDED = "X-Zing-Prompt-Extend"
+REQUEST_ID = "zing.request_id"  # its place in a request's scope
 
 log = logging.getLogger(__name__)
 
@@ -84,16 +87,18 @@ class Wiring:
     """What the addresses stand on: the use cases, the dialects, who extends prompts.
 
     answering  the idempotency keys whose first request is being answered, by account and address
+    stopping   set when the service is to end: nobody waits for a task any more
     """
 
     service: Service
     dialects: tuple[Dialect, ...] = dialects.ALL
     extender: Extender = field(default_factory=Off)
     answering: set[tuple[str, str, str]] = field(default_factory=set)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 class RequestId:
-    """Gives every reply a name of its own, which a caller can quote."""
+    """Gives every request a name: its reply has it, to be quoted, and the log where it failed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -101,10 +106,12 @@ class RequestId:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and name its reply."""
 
+        name = secrets.token_hex(16)
+        scope[REQUEST_ID] = name
+
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                name = (b"x-request-id", secrets.token_hex(16).encode())
-                message["headers"] = [*message["headers"], name]
+                message["headers"] = [*message["headers"], (b"x-request-id", name.encode())]
             await send(message)
 
         await self._app(scope, receive, named)
@@ -146,7 +153,8 @@ class Endpoint:
         except ZingError as error:
             answer = self.dialect.refused(error)
         except Exception:  # the last door: nobody else would answer
-            log.exception("no answer to %s %s", request.method, self.address.path)
+            name = request.scope[REQUEST_ID]
+            log.exception("no answer to %s %s (%s)", request.method, self.address.path, name)
             answer = self.dialect.refused(Internal())
         return _response(answer)
 
@@ -210,22 +218,32 @@ class Endpoint:
         """A new task's answer, or the first one's where this idempotency key had one."""
         asking = await to_thread.run_sync(self._asking, request, body)
         with self._alone(asking.sent):
-            if asking.sent is not None:
-                find = partial(self.parts.service.first_answer, asking.sent)
-                first = await to_thread.run_sync(find)
-                if first is not None:
-                    return Answer(200, json.loads(first), REPLAYED)
-            asking, headers = await self._extended(asking)
-            answer = await self._accepted(asking)
-        return replace(answer, headers={**answer.headers, **headers})
+            first = await self._first_answer(asking.sent)
+            if first is not None:
+                return first
+            try:
+                return await self._accepted(asking)
+            except Refused:
+                # Another replica may have accepted it meanwhile, with the last of the credits.
+                first = await self._first_answer(asking.sent)
+                if first is None:
+                    raise
+                return first
+
+    async def _first_answer(self, sent: Sent | None) -> Answer | None:
+        if sent is None:
+            return None
+        text = await to_thread.run_sync(self.parts.service.first_answer, sent)
+        return None if text is None else Answer(200, json.loads(text), REPLAYED)
 
     async def _accepted(self, asking: Asking) -> Answer:
         service = self.parts.service
+        asking, headers = await self._extended(asking)
         if asking.sent is None:
-            return await self._when_ended(await to_thread.run_sync(service.submit, asking))
-        accept = partial(service.submit_once, asking, self._text)
-        answered = await to_thread.run_sync(accept)
-        return Answer(200, json.loads(answered.answer), REPLAYED if answered.again else {})
+            answer = await self._when_ended(await to_thread.run_sync(service.submit, asking))
+            return replace(answer, headers={**answer.headers, **headers})
+        answered = await to_thread.run_sync(service.submit_once, asking, self._text)
+        return Answer(200, json.loads(answered.answer), REPLAYED if answered.again else headers)
 
     def _asking(self, request: Request, body: bytes) -> Asking:
         """Who asks and what they ask; runs in a thread."""
@@ -272,18 +290,25 @@ class Endpoint:
             return asking, {}
         if isinstance(self.parts.extender, Off):
             return asking, {EXTENDED: "off"}
-        await to_thread.run_sync(self.parts.service.check_funds, asking.key)
+        await to_thread.run_sync(self.parts.service.check_open, asking)
         text = await self.parts.extender.extend(asked.prompt)
         extended = replace(asking, request=replace(asked, extended=text))
         return extended, {EXTENDED: "done" if text else "failed"}
 
     async def _when_ended(self, view: TaskView) -> Answer:
-        """The task in the address's words when it has ended, or after the address's time."""
-        latest = time.monotonic() + self.address.wait_s
+        """The task in the address's words when it has ended, or after the address's time.
+
+        It is accepted: whatever happens while it is waited for, the reply has its id.
+        """
+        latest, pause_s = time.monotonic() + self.address.wait_s, LOOK_MIN_S
+        look = partial(self.parts.service.look, view.task.public_id, None)
         while not view.task.state.ended and time.monotonic() < latest:
-            await asyncio.sleep(WAIT_LOOK_S)
-            look = partial(self.parts.service.look, view.task.public_id, None)
-            view = await to_thread.run_sync(look)
+            await asyncio.sleep(pause_s)
+            if self.parts.stopping.is_set():
+                break
+            pause_s = min(LOOK_MAX_S, 1.5 * pause_s)
+            with suppress(ZingError):
+                view = await to_thread.run_sync(look)
         return self.address.words(view)
 
 
@@ -358,8 +383,10 @@ class Pages:
 
 def _allowed(request: Request) -> str:
     """The methods that an address takes; it may have a route for each."""
-    matching = [each for each in request.app.routes if each.matches(request.scope)[0] != Match.NONE]
-    return ", ".join(sorted({method for each in matching for method in each.methods}))
+    routes = request.app.routes
+    found = next(each for each in routes if each.matches(request.scope)[0] != Match.NONE)
+    methods = {method for each in routes if each.path == found.path for method in each.methods}
+    return ", ".join(sorted(methods))
 
 
 def _tokens(view: TaskView) -> dict[str, str]:

@@ -4,6 +4,7 @@ An extension is a gift: whatever goes wrong with it, the caller's own prompt is 
 writes is as little trusted as what a caller does.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -71,9 +72,10 @@ class Chat:
     async def extend(self, prompt: str) -> str | None:
         """The extended prompt, safe to draw; None, with a line in the log, for anything else."""
         try:
-            safety.check_prompt(prompt)  # what will not be drawn is shown to nobody
+            # In a thread: the filter takes longer than others on this loop should wait.
+            await asyncio.to_thread(safety.check_prompt, prompt)  # or it is shown to nobody
             reply = await self._ask(prompt)
-            return _usable(_text(reply), prompt)
+            return await asyncio.to_thread(_usable, _text(reply), prompt)
         except (Blocked, Forbidden, Unreachable, _Unusable) as error:
             log.warning("a prompt was not extended: %s", error)
         except Exception as error:  # noqa: BLE001 - its text could repeat the prompt or the key

@@ -1,14 +1,14 @@
 """Money: accounts and the entries that explain every balance. Integers of micro-credits only.
 
-Each entry moves an account's two numbers by the signs in EFFECTS, in the same transaction, so both
-are at any moment the sums over the account's entries.
+Each entry moves an account's three numbers by the signs in EFFECTS, in the same transaction, so
+they are at any moment the sums over the account's entries.
 """
 
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Connection, Update, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Update, bindparam, insert, select, update
 
 from zing.errors import BadSetting, InsufficientCredits, Internal, UnknownAccount
 from zing.store.schema import account, lane, ledger
@@ -28,29 +28,32 @@ class Kind(StrEnum):
     ADJUST = "adjust"
 
 
-# What one micro-credit of an entry does to (available, held).
-EFFECTS: dict[Kind, tuple[int, int]] = {
-    Kind.GRANT: (1, 0),
-    Kind.HOLD: (-1, 1),
-    Kind.SETTLE: (0, -1),
-    Kind.RELEASE: (1, -1),
-    Kind.REFUND: (1, 0),
-    Kind.ADJUST: (1, 0),
+# What one micro-credit of an entry does to (available, held, used).
+EFFECTS: dict[Kind, tuple[int, int, int]] = {
+    Kind.GRANT: (1, 0, 0),
+    Kind.HOLD: (-1, 1, 0),
+    Kind.SETTLE: (0, -1, 1),
+    Kind.RELEASE: (1, -1, 0),
+    Kind.REFUND: (1, 0, -1),
+    Kind.ADJUST: (1, 0, 0),
 }
 
 
 def _moving(kind: Kind) -> Update:
     """The statement that moves `moved` micro-credits of an `account`, built once."""
     moved = bindparam("moved", type_=BigInteger)
-    available, held = EFFECTS[kind]
-    after = account.c.available + available * moved, account.c.held + held * moved
-    bounds = after[0].between(0, BALANCE_MAX) & (after[1] >= 0)
+    numbers = (account.c.available, account.c.held, account.c.used)
+    after = [number + sign * moved for number, sign in zip(numbers, EFFECTS[kind], strict=True)]
+    bounds = after[0].between(0, BALANCE_MAX) & (after[1] >= 0) & (after[2] >= 0)
     statement = update(account).where(account.c.id == bindparam("account"), bounds)
-    return statement.values(available=after[0], held=after[1])
+    return statement.values(available=after[0], held=after[1], used=after[2])
 
 
 _MOVES = {kind: _moving(kind) for kind in Kind}
 _ENTRY = insert(ledger)
+_BALANCE = select(account.c.available, account.c.held, account.c.used).where(
+    account.c.id == bindparam("account")
+)
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,10 @@ def release(connection: Connection, account_id: str, task_id: str, amount: int, 
 
 def balance(connection: Connection, account_id: str) -> Balance:
     """The balance of an account; raises UnknownAccount."""
-    row = connection.execute(
-        select(account.c.available, account.c.held).where(account.c.id == account_id)
-    ).one_or_none()
+    row = connection.execute(_BALANCE, {"account": account_id}).one_or_none()
     if row is None:
         raise UnknownAccount(f"There is no account {account_id!r}.")
-    spent = _sum(connection, account_id, Kind.SETTLE) - _sum(connection, account_id, Kind.REFUND)
-    return Balance(account_id, row.available, row.held, spent)
+    return Balance(account_id, row.available, row.held, row.used)
 
 
 def entries(connection: Connection, account_id: str, limit: int) -> list[Entry]:
@@ -143,7 +143,7 @@ def _unhold(connection: Connection, account_id: str, kind: Kind, amount: int) ->
 
 
 def _move(connection: Connection, account_id: str, kind: Kind, amount: int) -> bool:
-    """Change an account's two numbers as EFFECTS says; false where one would leave its bounds."""
+    """Change an account's three numbers as EFFECTS says; false where one would leave its bounds."""
     moved = connection.execute(_MOVES[kind], {"account": account_id, "moved": amount})
     return moved.rowcount == 1
 
@@ -166,10 +166,3 @@ def _enter(
         "created_at": now,
     }
     connection.execute(_ENTRY, entry)
-
-
-def _sum(connection: Connection, account_id: str, kind: Kind) -> int:
-    total = select(func.coalesce(func.sum(ledger.c.amount), 0)).where(
-        ledger.c.account_id == account_id, ledger.c.kind == kind
-    )
-    return int(connection.scalar(total) or 0)

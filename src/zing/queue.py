@@ -113,10 +113,7 @@ def accept(connection: Connection, submission: Submission, now: float) -> Task:
     Unavailable or SwitchedOff where the operator takes no new tasks. A request that safety
     refuses is accepted, ended and released at once.
     """
-    switches.check(connection, submission.dialect)
-    waiting = connection.scalar(_WAITING) or 0
-    if waiting >= QUEUE_MAX:
-        raise QueueFull(retry_after_s=10)
+    check_open(connection, submission.dialect)
     identity = task_id(now)
     _insert(connection, identity, submission, now)
     ledger.hold(connection, submission.account_id, identity, submission.cost, now)
@@ -125,6 +122,14 @@ def accept(connection: Connection, submission: Submission, now: float) -> Task:
     if submission.refused is not None:
         _end(connection, accepted, failure(submission.refused), now)
     return to_task(_row(connection, identity))
+
+
+def check_open(connection: Connection, dialect: str) -> None:
+    """Refuse a new task where there is no room for it: raises QueueFull, and what switches do."""
+    switches.check(connection, dialect)
+    waiting = connection.scalar(_WAITING) or 0
+    if waiting >= QUEUE_MAX:
+        raise QueueFull(retry_after_s=10)
 
 
 def claim(

@@ -46,7 +46,7 @@ from zing.task import MICRO, PROMPT_MAX
 FIRST_CREDITS = 1000 * MICRO
 READY_LOOK_S = 0.05
 WAIT_MAX_S = 60.0
-HANG_UP_S = 6  # for requests that are being answered; the longest waits for a cancel
+HANG_UP_S = 6  # for requests that are being answered; who waits for a task stops waiting
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,8 @@ class Parts:
             self.supervisor.start()
 
     def drain(self) -> None:
-        """Nothing new is drawn."""
+        """Nothing new is drawn, and nobody waits for what is."""
+        self.wiring.stopping.set()
         if self.supervisor is not None:
             self.supervisor.drain()
 

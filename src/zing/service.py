@@ -1,5 +1,6 @@
 """The use cases: submit, look, cancel, delete. No HTTP, no dialect's words, no tensors."""
 
+import logging
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -51,6 +51,8 @@ ID_TRIES = 10
 _PICK = random.SystemRandom()
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Service:
     store: Store
     blobs: Blobs
     links: Links
-    pepper: bytes
+    pepper: bytes = field(repr=False)
     terms: Terms
     served: Served
     clock: Callable[[], float]
@@ -136,9 +138,7 @@ class Service:
 
         Raises Refused, and then nothing was charged or queued.
         """
-        now = self.clock()
-        accepted = self._accept(asking, lambda made, tx: queue.accept(tx, made, now))
-        return self.look(accepted.public_id, asking.key.account_id)
+        return self._accept(asking, self._accepted)
 
     def submit_once(self, asking: Asking, words: Callable[[TaskView], str]) -> Answered:
         """As `submit`, and the answer is kept with the task: whoever sends the same again gets it.
@@ -152,9 +152,9 @@ class Service:
             first = _first_answer(tx, sent, now)
             if first is not None:
                 return Answered(first, again=True)
-            task = queue.accept(tx, submission, now)
-            answer = words(self._view(tasks.look(tx, task.public_id, task.account_id, now)))
-            idem.keep(tx, sent, task.id, answer, now)
+            view = self._accepted(submission, tx)
+            answer = words(view)
+            idem.keep(tx, sent, view.task.id, answer, now)
             return Answered(answer, again=False)
 
         return self._accept(asking, accept)
@@ -167,11 +167,16 @@ class Service:
         now = self.clock()
         return self.store.read(lambda tx: _first_answer(tx, sent, now))
 
-    def check_funds(self, key: Key) -> None:
-        """Raise InsufficientCredits where a task could not be paid for now."""
-        balance = self.store.read(lambda tx: ledger.balance(tx, key.account_id))
-        if balance.available < self.terms.price:
-            raise InsufficientCredits
+    def check_open(self, asking: Asking) -> None:
+        """Refuse what accepting would refuse now, for whoever has work to do before that."""
+
+        def check(tx: Connection) -> None:
+            queue.check_open(tx, asking.via.NAME)
+            if ledger.balance(tx, asking.key.account_id).available < self.terms.price:
+                raise InsufficientCredits
+
+        self._check(asking.request)
+        self.store.read(check)
 
     def list_tasks(self, account_id: str, listing: Listing) -> TaskPage:
         """A page of an account's tasks, the newest first, without links."""
@@ -202,7 +207,7 @@ class Service:
 
     def fresh_link(self, url: str, account_id: str) -> str:
         """A link that works now to the picture that a link of ours opens; raises BadField."""
-        checked = self.links.check(urlsplit(url).path.rpartition("/")[2])
+        checked = self.links.check(url.partition("?")[0].rpartition("/")[2])
         file_id = checked[0] if checked else ""
         found = self.store.read(lambda tx: files.owned(tx, file_id, account_id))
         if found is None or found.deleted_at is not None or found.expires_at <= self.clock():
@@ -294,11 +299,19 @@ class Service:
         self._check(asking.request)
         for _ in range(ID_TRIES):
             submission = self._submission(asking)
-            with suppress(IntegrityError):
+            try:
                 accepted = self.store.write(partial(accept, submission))
-                self.wake()
-                return accepted
+            except IntegrityError as error:
+                log.warning("an accept is tried again: %s", str(error.orig).splitlines()[0])
+                continue
+            self.wake()
+            return accepted
         raise Internal("No free task id was found.")
+
+    def _accepted(self, submission: Submission, tx: Connection) -> TaskView:
+        now = self.clock()
+        task = queue.accept(tx, submission, now)
+        return self._view(tasks.look(tx, task.public_id, task.account_id, now))
 
     def _submission(self, asking: Asking) -> Submission:
         request = asking.request

@@ -70,7 +70,7 @@ MODEL = "z-image-turbo"
 
 CANCEL_WAIT_S = 5.0
 BATCH_MAX = 50
-PAGE_SIZE, PAGE_SIZE_MAX, PAGE_MAX = 20, 100, 1_000_000
+PAGE_SIZE, PAGE_SIZE_MAX, PAGE_MAX = 20, 100, 10_000
 OUTPUTS = ("text", "image", "audio", "video")
 PICTURE = "image"
 

@@ -49,8 +49,8 @@ def get(connection: Connection, file_id: str) -> File | None:
 
 def owned(connection: Connection, file_id: str, account_id: str) -> File | None:
     """The picture of this id, where a task of this account drew it."""
-    mine = select(task.c.id).where(task.c.account_id == account_id)
-    return _first(connection, (file.c.id == file_id) & file.c.task_id.in_(mine))
+    mine = (task.c.id == file.c.task_id) & (task.c.account_id == account_id)
+    return _first(connection, (file.c.id == file_id) & select(task.c.id).where(mine).exists())
 
 
 def known(connection: Connection, blob_keys: Sequence[str]) -> set[str]:

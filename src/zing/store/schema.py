@@ -35,6 +35,7 @@ account = Table(
     Column("id", String(40), primary_key=True),
     Column("available", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False, server_default="0"),
     Column("created_at", Double, nullable=False),
     # Which of the account's callback secrets is in force, and until when the one before it is too.
     Column("secret_number", Integer, nullable=False, server_default="1"),

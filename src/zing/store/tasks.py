@@ -151,7 +151,9 @@ def page(
     connection: Connection, account_id: str, listing: Listing
 ) -> tuple[list[tuple[Task, tuple[int, int]]], int]:
     """The tasks of a page, each with the step and the steps of its worker, and how many in all."""
-    mine = (task.c.account_id == account_id, task.c.state.in_(listing.states))
+    mine = [task.c.account_id == account_id]
+    if set(listing.states) != set(TaskState):  # without it the index alone can count
+        mine.append(task.c.state.in_(listing.states))
     total = int(connection.scalar(select(func.count()).select_from(task).where(*mine)) or 0)
     rows = select(task).where(*mine).order_by(task.c.id.desc()).limit(listing.page_size)
     rows = rows.offset((listing.page - 1) * listing.page_size)

@@ -21,6 +21,10 @@ _TASK = sa.table(
     sa.column("state"),
 )
 _KEY = sa.table("api_key", sa.column("id"), sa.column("used"))
+_ACCOUNT = sa.table("account", sa.column("id"), sa.column("used"))
+_ENTRY = sa.table(
+    "ledger", sa.column("account_id"), sa.column("kind"), sa.column("amount", sa.BigInteger)
+)
 
 
 def upgrade() -> None:
@@ -28,6 +32,15 @@ def upgrade() -> None:
     _add_columns()
     _add_tables()
     _fill_outbox()
+    _count_what_was_used()
+
+
+def _count_what_was_used() -> None:
+    """By account from the ledger, which forgets nothing; by key from the tasks that are there."""
+    settled = sa.select(sa.func.coalesce(sa.func.sum(_ENTRY.c.amount), 0)).where(
+        _ENTRY.c.account_id == _ACCOUNT.c.id, _ENTRY.c.kind == "settle"
+    )
+    op.execute(sa.update(_ACCOUNT).values(used=settled.scalar_subquery()))
     spent = sa.select(sa.func.coalesce(sa.func.sum(_TASK.c.cost), 0)).where(
         _TASK.c.key_id == _KEY.c.id, _TASK.c.state == "succeeded"
     )
@@ -35,6 +48,8 @@ def upgrade() -> None:
 
 
 def _add_columns() -> None:
+    spent = sa.Column("used", sa.BigInteger(), server_default="0", nullable=False)
+    op.add_column("account", spent)
     number = sa.Column("secret_number", sa.Integer(), server_default="1", nullable=False)
     op.add_column("account", number)
     op.add_column("account", sa.Column("old_secret_until", sa.Double(), nullable=True))
