@@ -61,7 +61,8 @@ def owed(tmp_path: Path, key: str) -> str:
 
         def act(tx: Any) -> None:
             queue.cancel(tx, view.task.public_id, None, now)
-            (held,) = outbox.claim(tx, now, now + 15, 1, Hands(Bounds()))
+            (due,) = outbox.due(tx, now, 1, Hands(Bounds()))
+            (held,) = outbox.claim(tx, {due.id: None}, now, now + 15)
             made = Record(held, Attempt(1, now, 0.25, 503, ""), DeliveryState.EXHAUSTED, now)
             outbox.record(tx, [made])
 

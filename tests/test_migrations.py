@@ -126,9 +126,7 @@ def test_an_older_database_keeps_its_money_its_tasks_and_what_it_owes(database_u
             NOW,
             None,
         )
-        held = store.write(
-            lambda tx: outbox.claim(tx, NOW, NOW + 15, 8, outbox.Hands(outbox.Bounds()))
-        )
+        held = store.write(lambda tx: outbox.claim(tx, {"msg_1": None}, NOW, NOW + 15))
         assert [each.delivery.id for each in held] == ["msg_1"]
         assert held[0].secrets == (1,)
     finally:

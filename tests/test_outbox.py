@@ -2,8 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,11 +63,13 @@ def claim(
     held: Sequence[Delivery] = (),
     bounds: Bounds = SMALL,
     limit: int = 100,
+    body: str | None = None,
+    doubtful: Callable[[str], bool] = lambda _: False,
 ) -> list[Held]:
     def act(tx: Any) -> list[Held]:
-        due = outbox.any_due(tx, now, Hands(bounds, held))
-        claimed = outbox.claim(tx, now, now + LEASE_S, limit, Hands(bounds, held))
-        assert due == bool(claimed)
+        due = outbox.due(tx, now, limit, Hands(bounds, held, doubtful))
+        claimed = outbox.claim(tx, {each.id: body for each in due}, now, now + LEASE_S)
+        assert ids(claimed) == [each.id for each in due]
         return claimed
 
     return store.write(act)
@@ -129,6 +133,37 @@ def test_a_dead_hosts_thousand_do_not_keep_others_from_being_claimed(store: Stor
     assert claim(store, NOW + 1, full) == []
 
 
+def test_of_a_host_that_is_not_known_to_answer_one_is_claimed(
+    store: Store, account_id: str
+) -> None:
+    for number in range(3):
+        owe(store, account_id, 2, host=f"h{number}.example.com", next_at=NOW - 9 + number)
+    held = claim(store, doubtful=lambda host: host != "h1.example.com")
+    assert [each.delivery.host[:2] for each in held] == ["h0", "h1", "h1", "h2"]
+    mine = [each.delivery for each in held]
+    assert claim(store, held=mine, doubtful=lambda _: True) == []
+    assert len(claim(store, held=mine[1:], doubtful=lambda host: host != "h1.example.com")) == 1
+
+
+def test_a_claim_holds_up_no_submit_to_look_at_what_else_is_due(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'zing.db'}")
+    steps = Counter[str]()
+
+    def counted(tx: Any) -> list[Held]:
+        raw = tx.connection.driver_connection
+        raw.set_progress_handler(lambda: steps.update(["hundred"]), 100)
+        try:
+            return outbox.claim(tx, {late: None}, NOW, NOW + LEASE_S)
+        finally:
+            raw.set_progress_handler(None, 0)
+
+    owe(store, funded(store), 5000, host="dead.example.com", next_at=NOW - 900)
+    (late,) = owe(store, funded(store))
+    assert ids(store.write(counted)) == [late]
+    assert steps["hundred"] < 10
+    store.close()
+
+
 def test_an_accounts_thousand_do_not_keep_others_from_being_claimed(store: Store) -> None:
     greedy = funded(store)
     for number in range(40):
@@ -161,9 +196,10 @@ def test_several_that_claim_at_once_share_what_is_due(store: Store) -> None:
     def work() -> list[str]:
         ready.wait(10)
         mine: list[str] = []
-        for _ in range(20):
-            claimed = store.write(lambda tx: outbox.claim(tx, NOW, NOW + LEASE_S, 5, Hands(wide)))
-            mine += ids(claimed)
+        while found := store.read(lambda tx: outbox.due(tx, NOW, 5, Hands(wide))):
+            bodies = dict.fromkeys(each.id for each in found)
+            take = partial(outbox.claim, bodies=bodies, now=NOW, lease_until=NOW + LEASE_S)
+            mine += ids(store.write(take))
         return mine
 
     with ThreadPoolExecutor(4) as pool:
@@ -241,11 +277,10 @@ def test_a_delivery_that_is_given_back_is_due_at_once(store: Store, account_id: 
 
 def test_the_first_body_is_the_one_that_is_kept(store: Store, account_id: str) -> None:
     (owed,) = owe(store, account_id)
-    keep = outbox.keep_bodies
-    assert store.write(lambda tx: keep(tx, {owed: "first"})) == {owed: "first"}
-    assert store.write(lambda tx: keep(tx, {owed: "second"})) == {owed: "first"}
-    assert store.write(lambda tx: keep(tx, {})) == {}
-    assert claim(store)[0].delivery.body == "first"
+    for later_s, body in enumerate([None, "first", "second", None]):
+        (held,) = claim(store, NOW + later_s * LEASE_S, body=body)
+        assert held.delivery == find(store, owed)
+        assert held.delivery.body == ("first" if later_s else None)
 
 
 # What an operator does

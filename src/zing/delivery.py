@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -26,8 +26,11 @@ from zing.store import Store, outbox
 from zing.store.outbox import Bounds, Hands, Held, Record
 from zing.task import Attempt, Delivery, DeliveryState
 
-# At most so many are claimed at once: the first of them does not wait for many bodies.
 CLAIMED_AT_ONCE = 64
+# What has no body after so long waits for the next look, so that no slow ones hold up the first.
+RENDER_S = 0.1
+# So many hosts are remembered to answer; one that is forgotten shows it again.
+ANSWERING_MAX = 10_000
 OUTAGE_S = 1.0
 ERROR_MAX = 300
 
@@ -46,6 +49,7 @@ class Pace:
     delays_s  after the end of each failure; there is one attempt more than delays
     lease_s   longer than an attempt and its record take
     look_s    between looks for what is due, after work; idle_s at most
+    slow_s    a host that says nothing for so long is not known to answer
     grace_s   for what is being sent when it is stopped
     bounds    how much may be sent at once
     """
@@ -54,6 +58,7 @@ class Pace:
     lease_s: float = 15.0
     look_s: float = 0.02
     idle_s: float = 0.25
+    slow_s: float = 1.0
     grace_s: float = 1.0
     bounds: Bounds = field(default_factory=Bounds)
 
@@ -66,7 +71,7 @@ class Sender:
     """
 
     door: Door
-    pepper: bytes
+    pepper: bytes = field(repr=False)
     clock: Callable[[], float]
     extra_headers: ExtraHeaders
     timeout_s: float = 10.0
@@ -99,14 +104,16 @@ class Sender:
             raise Unreachable("There was nothing to send: the task could not be read.")
         texts = [secret(self.pepper, delivery.account_id, number) for number in secrets]
         headers = {**self.extra_headers(delivery, texts[0], now), **signed(delivery, texts, now)}
-        return await self.door.post(delivery.url, delivery.body.encode(), headers, self.timeout_s)
+        body, group = delivery.body.encode(), delivery.account_id
+        return await self.door.post(delivery.url, body, headers, self.timeout_s, group)
 
 
 class Courier:
     """Delivers what the outbox holds; any number of them may run on one database.
 
     A receiver that hangs delays nobody else: of one host and of one account only so many are sent
-    at once. Between start and stop a thread of its own holds an event loop.
+    at once, and of a host one by one until it has taken a callback, and again from when it fails or
+    is slow. Between start and stop a thread of its own holds an event loop.
     """
 
     def __init__(self, store: Store, sender: Sender, render: Render, pace: Pace = Pace()) -> None:
@@ -117,6 +124,7 @@ class Courier:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
         self._held: dict[str, Held] = {}
+        self._answering: set[str] = set()
         self._sending: set[asyncio.Task[None]] = set()
         self._made: list[Record] = []
         self._all_made = False
@@ -175,23 +183,34 @@ class Courier:
         return None
 
     def _claim(self, mine: Sequence[Delivery]) -> list[Held]:
-        now, bounds = self._sender.clock(), self._pace.bounds
-        if not self._store.read(lambda tx: outbox.any_due(tx, now, Hands(bounds, mine))):
+        now = self._sender.clock()
+        due = self._store.read(lambda tx: outbox.due(tx, now, CLAIMED_AT_ONCE, self._hands(mine)))
+        # Made before anything is claimed, so that no lease runs out over them, and kept before the
+        # first attempt, so that a crash after it changes no byte.
+        bodies = self._bodies(due)
+        if not bodies:
             return []
+        now = self._sender.clock()
         until = now + self._pace.lease_s
-        claimed = self._store.write(
-            lambda tx: outbox.claim(tx, now, until, CLAIMED_AT_ONCE, Hands(bounds, mine))
-        )
-        # Kept before the first attempt, so that a crash after it changes no byte.
-        bodies = {each.delivery.id: self._body(each.delivery) for each in claimed}
-        new = {identity: body for identity, body in bodies.items() if body is not None}
-        kept = self._store.write(partial(outbox.keep_bodies, bodies=new)) if new else {}
-        return [_with_body(each, kept) for each in claimed]
+        return self._store.write(lambda tx: outbox.claim(tx, bodies, now, until))
+
+    def _hands(self, mine: Sequence[Delivery]) -> Hands:
+        return Hands(self._pace.bounds, mine, lambda host: host not in self._answering)
+
+    def _bodies(self, due: Sequence[Delivery]) -> dict[str, str | None]:
+        """The bodies by id, of one delivery at least and of as many as there is time for."""
+        latest = time.monotonic() + RENDER_S
+        bodies = {}
+        for each in due:
+            bodies[each.id] = self._body(each)
+            if time.monotonic() > latest:
+                break
+        return bodies
 
     def _body(self, delivery: Delivery) -> str | None:
-        """The body of attempt 1; None where it was made before, or cannot be."""
+        """The body of attempt 1; None where it cannot be made."""
         if delivery.body is not None:
-            return None
+            return delivery.body
         try:
             return self._render(delivery)
         except Unavailable:
@@ -210,7 +229,13 @@ class Courier:
 
     async def _try(self, held: Held) -> None:
         """One attempt; what came of it is left for `_record`."""
+        host = held.delivery.host
+        slow = asyncio.get_running_loop().call_later(
+            self._pace.slow_s, self._answering.discard, host
+        )
         attempt, state = await self._sender.attempt(held.delivery, held.secrets)
+        slow.cancel()
+        self._remember(host, state is DeliveryState.DELIVERED)
         now, delays_s = self._sender.clock(), self._pace.delays_s
         if state is DeliveryState.DUE and attempt.number <= len(delays_s):
             now += delays_s[attempt.number - 1]
@@ -219,6 +244,13 @@ class Courier:
         _tell(held.delivery, attempt, state)
         self._made.append(Record(held, attempt, state, now))
         self._news.set()
+
+    def _remember(self, host: str, answers: bool) -> None:
+        self._answering.discard(host)
+        if answers:
+            if len(self._answering) >= ANSWERING_MAX:
+                self._answering.pop()
+            self._answering.add(host)
 
     async def _record(self) -> None:
         """Keep what comes of attempts, all that there is by one commit, until all were made."""
@@ -286,11 +318,6 @@ def signed(delivery: Delivery, secrets: Sequence[str], now: int) -> dict[str, st
         "webhook-timestamp": str(now),
         "webhook-signature": " ".join(signatures),
     }
-
-
-def _with_body(held: Held, kept: Mapping[str, str]) -> Held:
-    body = kept.get(held.delivery.id, held.delivery.body)
-    return replace(held, delivery=replace(held.delivery, body=body))
 
 
 def _tell(delivery: Delivery, attempt: Attempt, state: DeliveryState) -> None:

@@ -4,8 +4,8 @@ Whoever delivers holds a row by its lease; a dead process's rows are taken again
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -32,20 +33,28 @@ FAR_S = 600.0
 OLD_SECRET_S = 86_400.0
 
 _COLUMNS = [column for column in outbox.c if column.name != "lease_until"]
-_KEEP = (
+_CLAIM = (
     update(outbox)
-    .where(outbox.c.id == bindparam("identity"), outbox.c.body.is_(None))
-    .values(body=bindparam("text"))
+    .where(outbox.c.id == bindparam("identity"))
+    .values(
+        lease_until=bindparam("until"),
+        # What was sent once is sent again.
+        body=func.coalesce(outbox.c.body, bindparam("text", type_=outbox.c.body.type)),
+    )
 )
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many deliveries may be in one courier's hands: in all, of one host, of one account."""
+    """How many deliveries may be in one courier's hands: in all, of one host, of one account.
+
+    of_doubtful  of one host that is not known to answer
+    """
 
     in_all: int = 512
     of_host: int = 8
     of_account: int = 32
+    of_doubtful: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,24 +80,29 @@ class Record:
 
 
 class Hands:
-    """What a courier holds, counted against its bounds."""
+    """What a courier holds, counted against its bounds; of `doubtful` hosts it takes fewer."""
 
-    def __init__(self, bounds: Bounds, held: Collection[Delivery] = ()) -> None:
+    def __init__(
+        self,
+        bounds: Bounds,
+        held: Collection[Delivery] = (),
+        doubtful: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._bounds = bounds
+        self._doubtful = doubtful
         self.ids = [each.id for each in held]
-        self._count = len(held)
         self._hosts = Counter(each.host for each in held)
         self._accounts = Counter(each.account_id for each in held)
 
     @property
     def room(self) -> int:
         """How many more there may be in all."""
-        return self._bounds.in_all - self._count
+        return self._bounds.in_all - len(self.ids)
 
     @property
     def full_hosts(self) -> list[str]:
         """The hosts of which there may be no more."""
-        return [host for host, count in self._hosts.items() if count >= self._bounds.of_host]
+        return [host for host in self._hosts if self._is_full(host)]
 
     @property
     def full_accounts(self) -> list[str]:
@@ -96,64 +110,56 @@ class Hands:
         most = self._bounds.of_account
         return [account_id for account_id, count in self._accounts.items() if count >= most]
 
-    def take(self, host: str, account_id: str) -> bool:
+    def take(self, delivery: Delivery) -> bool:
         """Count one more; false, and nothing is counted, where there is no room for it."""
-        if self._hosts[host] >= self._bounds.of_host:
+        if self._is_full(delivery.host):
             return False
-        if self._accounts[account_id] >= self._bounds.of_account:
+        if self._accounts[delivery.account_id] >= self._bounds.of_account:
             return False
-        self._count += 1
-        self._hosts[host] += 1
-        self._accounts[account_id] += 1
+        self.ids.append(delivery.id)
+        self._hosts[delivery.host] += 1
+        self._accounts[delivery.account_id] += 1
         return True
 
+    def _is_full(self, host: str) -> bool:
+        bounds = self._bounds
+        most = bounds.of_doubtful if self._doubtful(host) else bounds.of_host
+        return self._hosts[host] >= most
 
-def any_due(connection: Connection, now: float, hands: Hands) -> bool:
-    """Whether a claim may find something; it is not told for sure, and costs no lock."""
-    if hands.room <= 0:
-        return False
-    query = select(outbox.c.id).where(*_due(now), *_free(hands)).limit(1)
-    return connection.scalar(query) is not None
+
+def due(connection: Connection, now: float, limit: int, hands: Hands) -> list[Delivery]:
+    """Up to `limit` deliveries that `claim` may be asked for, the longest due first.
+
+    `hands` is counted up. Hosts and accounts without room are left out by the query, so however
+    much of theirs is due, it keeps nobody else's from being found. It costs no lock.
+    """
+    taken: list[Delivery] = []
+    while (wanted := min(limit - len(taken), hands.room)) > 0:
+        query = select(*_COLUMNS).where(*_due(now), *_free(hands))
+        query = query.order_by(outbox.c.next_at, outbox.c.id).limit(wanted)
+        found = [_delivery(row) for row in connection.execute(query)]
+        fitting = [each for each in found if hands.take(each)]
+        taken += fitting
+        if len(fitting) == len(found):
+            break
+    return taken
 
 
 def claim(
-    connection: Connection, now: float, lease_until: float, limit: int, hands: Hands
+    connection: Connection, bodies: Mapping[str, str | None], now: float, lease_until: float
 ) -> list[Held]:
-    """Up to `limit` deliveries that are due, ours until the lease is over, the longest due first.
+    """Those of these deliveries that are due still, ours until the lease is over.
 
-    `hands` is counted up. Hosts and accounts without room are left out by the query, so however
-    much of theirs is due, it keeps nobody else's from being found.
+    `bodies` are what attempt 1 will send, by id, None where there is none; a body that was kept
+    before stays. No row but theirs is looked at, for a claim holds what a submit waits for.
     """
-    taken: list[Row[Any]] = []
-    while (wanted := min(limit - len(taken), hands.room)) > 0:
-        query = _with_account().where(*_due(now), *_free(hands))
-        query = query.order_by(outbox.c.next_at, outbox.c.id).limit(wanted)
-        found = connection.execute(query.with_for_update(of=outbox, skip_locked=True)).all()
-        rows = [row for row in found if hands.take(row.host, row.account_id)]
-        if rows:
-            ours = update(outbox).where(outbox.c.id.in_([row.id for row in rows]))
-            connection.execute(ours.values(lease_until=lease_until))
-            taken += rows
-        if len(rows) == len(found):
-            break
-    return [
-        Held(
-            delivery=_delivery(row),
-            lease_until=lease_until,
-            secrets=_secrets(row.secret_number, row.old_secret_until, now),
-        )
-        for row in taken
-    ]
-
-
-def keep_bodies(connection: Connection, bodies: Mapping[str, str]) -> dict[str, str]:
-    """Keep what attempt 1 will send, by id; what is kept, also where another was quicker."""
-    if not bodies:
-        return {}
-    kept = [{"identity": identity, "text": body} for identity, body in bodies.items()]
-    connection.execute(_KEEP, kept)
-    query = select(outbox.c.id, outbox.c.body).where(outbox.c.id.in_(list(bodies)))
-    return {row.id: row.body for row in connection.execute(query)}
+    query = _with_account().where(outbox.c.id.in_(list(bodies)), *_due(now))
+    query = query.order_by(outbox.c.next_at, outbox.c.id)
+    rows = connection.execute(query.with_for_update(of=outbox, skip_locked=True)).all()
+    if rows:
+        ours = [{"identity": row.id, "until": lease_until, "text": bodies[row.id]} for row in rows]
+        connection.execute(_CLAIM, ours)
+    return [_held(row, bodies[row.id], now, lease_until) for row in rows]
 
 
 def record(connection: Connection, records: Iterable[Record]) -> None:
@@ -268,6 +274,14 @@ def _free(hands: Hands) -> Iterator[ColumnElement[bool]]:
 def _with_account() -> Select[Any]:
     columns = (*_COLUMNS, account.c.secret_number, account.c.old_secret_until)
     return select(*columns).join(account, account.c.id == outbox.c.account_id)
+
+
+def _held(row: Row[Any], body: str | None, now: float, lease_until: float) -> Held:
+    delivery = _delivery(row)
+    if delivery.body is None:
+        delivery = replace(delivery, body=body)
+    secrets = _secrets(row.secret_number, row.old_secret_until, now)
+    return Held(delivery, lease_until, secrets)
 
 
 def _move(connection: Connection, made: Record) -> None:

@@ -180,7 +180,8 @@ outbox = Table(
     Column("body", Text),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
-    Index("outbox_due", "state", "next_at"),
+    # Whose callbacks they are too, so that those without room are passed over within the index.
+    Index("outbox_due", "state", "next_at", "host", "account_id"),
     Index("outbox_by_account", "account_id", "id"),
 )
 

@@ -131,7 +131,7 @@ def _fill_outbox() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("task_id"),
     )
-    op.create_index("outbox_due", "outbox", ["state", "next_at"])
+    op.create_index("outbox_due", "outbox", ["state", "next_at", "host", "account_id"])
     op.create_index("outbox_by_account", "outbox", ["account_id", "id"])
     rows = [
         dict(row) | {"host": urlsplit(row["url"]).hostname or "", "attempt": 0, "lease_until": 0.0}
