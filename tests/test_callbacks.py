@@ -10,6 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.receivers import Authority, Certificate, Receiver, answer, only_loopback
+from tests.requests import compact
 from zing import cli, queue
 from zing.cli.opened import opened
 from zing.dialects import evolink
@@ -182,10 +183,15 @@ def test_a_sample_is_signed_and_in_the_words_of_its_dialect(
     text = zing("callbacks", "secret", "shop")["secret"]
     body = Webhook(text).verify(sent.body, sent.headers)
     assert sent.headers["webhook-id"] == facts["id"]
+    assert sent.body == compact(body)  # the bytes that a server sends
     assert ("x-webhook-signature" in sent.headers) == (dialect == "kie")
     if dialect == "kie":
         assert (body["code"], body["data"]["state"]) == (200, "success")
-        assert json.loads(body["data"]["param"])["input"]["prompt"] == "a red circle"
+        param = json.loads(body["data"]["param"])
+        assert param == {
+            "model": "z-image",
+            "input": {"prompt": "a red circle", "aspect_ratio": "1:1"},
+        }
     else:
         assert body["status"] == "completed"
         assert len(body["results"]) == 1

@@ -50,7 +50,7 @@ from zing import __version__, queue
 from zing.delivery import Courier, Pace, Sender, secret, signed
 from zing.dialects import kie
 from zing.errors import Unavailable, UnknownTask
-from zing.netguard import Door, Rules
+from zing.netguard import Door, Reply, Rules
 from zing.store import Store, outbox
 from zing.store.outbox import Bounds
 from zing.store.schema import account as account_table
@@ -520,6 +520,21 @@ def test_of_a_host_that_hangs_or_fails_one_is_sent_at_once_until_it_takes_one(
         assert len(receiver.requests) == 7
         go_on.set()
         when(lambda: len(receiver.requests) == 10)
+
+
+def test_the_door_is_told_whose_callback_it_is(street: Street) -> None:
+    groups = []
+
+    class Told(Door):
+        async def post(self, *asked: Any) -> Reply:
+            groups.append(asked[-1])
+            return await super().post(*asked)
+
+    street.add(HOST, answer())
+    by = sender(Told(Rules(), lambda host: next(street.answers[host]), street.hooked))
+    for account_id in ("acct_1", "acct_2"):
+        asyncio.run(by.attempt(loose(f"https://{HOST}/", account_id=account_id), [1]))
+    assert groups == ["acct_1", "acct_2"]
 
 
 def test_a_receiver_that_answers_100_mb_costs_little_memory(

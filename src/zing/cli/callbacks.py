@@ -30,6 +30,13 @@ class Form(StrEnum):
     KIE = "kie"
 
 
+# What a made-up task was asked for, as its dialect's callers write it.
+_PROMPT = "a red circle"
+_FIELDS: dict[str, dict[str, Any]] = {
+    Form.EVOLINK: {"model": "z-image-turbo", "prompt": _PROMPT, "size": "1:1"},
+    Form.KIE: {"model": "z-image", "input": {"prompt": _PROMPT, "aspect_ratio": "1:1"}},
+}
+
 IdArgument = Annotated[str, typer.Argument(help="A callback's id, or its task's.")]
 IdsArgument = Annotated[list[str], typer.Argument(help="Callbacks' ids, or their tasks'.")]
 UrlArgument = Annotated[str, typer.Argument(help="Where to send it: https://host/path.")]
@@ -117,11 +124,8 @@ def send_sample(
     as_json: JsonOption = False,
 ) -> None:
     """Send one signed callback of a made-up task from here, and tell what came of it."""
-    from zing import dialects
-
     with opened(data, database) as service:
-        spoken = next(each for each in dialects.ALL if dialect == each.NAME)
-        delivery, attempt, state = _try(service, spoken, key, url)
+        delivery, attempt, state = _try(service, dialect, key, url)
     taken = state is DeliveryState.DELIVERED
     facts = {"id": delivery.id, "taken": taken} | vars(attempt)
     line = f"It was {'' if taken else 'not '}taken, after {attempt.took_s:.2f} s: "
@@ -160,11 +164,13 @@ def secret(
 
 
 def _try(
-    service: Service, dialect: Dialect, key: str, url: str
+    service: Service, form: Form, key: str, url: str
 ) -> tuple[Delivery, Attempt, DeliveryState]:
     """One attempt of a callback that is in no database, by the rules of all others."""
     import asyncio
+    from functools import partial
 
+    from zing import app as http
     from zing import keys, ledger, netguard
     from zing.delivery import Sender
     from zing.store import outbox
@@ -178,19 +184,18 @@ def _try(
         return account_id, available, outbox.secrets_of(tx, account_id, service.clock())
 
     account_id, available, numbers = service.store.read(read)
+    # In the plain manner: how a server speaks by its settings changes nothing of a success.
+    wiring = http.Wiring(service)
+    dialect = next(each for each in wiring.dialects if form == each.NAME)
     view = _sample(service, dialect, account_id)
     body = json.dumps(dialect.told(view, available), ensure_ascii=False, separators=(",", ":"))
-    delivery = _owed(view, dialect.NAME, url, body)
-    sender = Sender(
-        netguard.Door(rules),
-        service.pepper,
-        service.clock,
-        lambda each, text, now: dialect.signature(each.public_id, text, now),
-    )
+    delivery = _owed(view, url, body)
+    door, sign = netguard.Door(rules), partial(http.sign, wiring)
+    sender = Sender(door, service.pepper, service.clock, sign)
     return delivery, *asyncio.run(sender.attempt(delivery, numbers))
 
 
-def _owed(view: TaskView, dialect: str, url: str, body: str) -> Delivery:
+def _owed(view: TaskView, url: str, body: str) -> Delivery:
     import secrets
 
     from zing.egress import host_of
@@ -201,7 +206,7 @@ def _owed(view: TaskView, dialect: str, url: str, body: str) -> Delivery:
         task_id=view.task.id,
         account_id=view.task.account_id,
         public_id=view.task.public_id,
-        dialect=dialect,
+        dialect=view.task.dialect,
         url=url,
         host=host_of(url),
         state=DeliveryState.DUE,
@@ -224,10 +229,10 @@ def _sample(service: Service, dialect: Dialect, account_id: str) -> TaskView:
         id="sample",
         public_id=dialect.new_id(now, random.SystemRandom()),
         account_id=account_id,
-        dialect="sample",
+        dialect=dialect.NAME,
         state=TaskState.SUCCEEDED,
-        request=ImageRequest("a red circle", 1024, 1024),
-        fields={},
+        request=ImageRequest(_PROMPT, 1024, 1024),
+        fields=_FIELDS[dialect.NAME],
         seed=1,
         cost=service.terms.price,
         created_at=now - 1,
