@@ -24,16 +24,16 @@ CHECKS = [
     "response_headers_conformance",
     "response_schema_conformance",
     "unsupported_method",
+    "allow_header_conformance",
 ]
 # What only some can be asked. negative_data_rejection and ignored_auth look at the HTTP status, in
 # which kie.ai and TensorsLab do not refuse; the first also finds that zimageturbo.ai ignores a side
-# beside a size. allow_header_conformance takes an address for that of one path alone: EvoLink's
-# batch is also that of a task whose id is `batch`.
-STRICT = {
+# beside a size.
+STRICT: dict[str, list[str]] = {
     "evolink": ["negative_data_rejection", "ignored_auth"],
-    "kie": ["allow_header_conformance"],
-    "tensorslab": ["allow_header_conformance"],
-    "zimageturbo": ["ignored_auth", "allow_header_conformance"],
+    "kie": [],
+    "tensorslab": [],
+    "zimageturbo": ["ignored_auth"],
 }
 # Where kie.ai's codes are in HTTP, that they are kept can be seen there too.
 MANNERED = {
