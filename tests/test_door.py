@@ -31,7 +31,7 @@ from tests.receivers import (
     only_loopback,
     tunnel,
 )
-from zing.egress import Rules, callback_rules
+from zing.egress import Rules, callback_rules, host_of, read_proxy
 from zing.errors import BadSetting, Forbidden, Unreachable
 from zing.netguard import (
     LOOK_UPS,
@@ -41,6 +41,7 @@ from zing.netguard import (
     Door,
     Reply,
 )
+from zing.store.outbox import Bounds
 
 HOST = "hooks.example.com"
 URL = f"https://{HOST}/hook?token=secret"
@@ -216,6 +217,7 @@ def test_a_public_host_is_reached_at_the_address_that_was_checked(
     assert post(door, url).status == 200
     assert looked_up == ([sni] if has else [])
     assert [address for address, _ in hooked.asked] == [connected]
+    assert host_of(url) == (sni or connected)
     [sent] = receiver.requests
     assert sent.sni == sni
     assert sent.headers["host"] == (host or sni)
@@ -666,6 +668,11 @@ def test_there_is_an_end_to_the_threads_of_look_ups(names: Names) -> None:
     assert len(names.asked) == LOOK_UPS
 
 
+def test_what_a_courier_sends_at_once_can_be_looked_up_at_once() -> None:
+    assert Bounds().of_account <= LOOK_UPS_OF_GROUP
+    assert Bounds().in_all <= LOOK_UPS
+
+
 def test_a_look_up_that_goes_wrong_is_said_and_gives_its_place_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -1076,6 +1083,13 @@ def test_a_proxy_that_does_not_work_is_an_error_that_says_so(say: Answer, messag
     assert "secret" not in str(failed.value)
 
 
+def test_a_proxys_password_is_not_shown() -> None:
+    url = "http://user:secret@127.0.0.1:3128"
+    shown = f"{Rules(proxy=url)!r} {read_proxy(url)!r}"
+    assert "secret" not in shown
+    assert "dXNlcjpzZWNyZXQ=" not in shown
+
+
 def test_a_proxy_that_is_down_is_an_error_that_says_so() -> None:
     with pytest.raises(Unreachable, match="The egress proxy refused the connection"):
         post(Door(Rules(proxy="http://10.0.0.1:3128"), answers_of(PUBLIC), Hooked()))
@@ -1101,6 +1115,14 @@ def test_the_settings_become_rules(monkeypatch: pytest.MonkeyPatch) -> None:
         proxy="http://proxy.internal:3128",
         https_only=True,
     )
+
+
+@pytest.mark.parametrize("text", ["", " ", "none"])
+def test_the_list_of_denied_hosts_can_be_emptied(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZING_CALLBACK_DENY", text)
+    assert callback_rules().deny == ()
 
 
 BAD_HOSTS = """

@@ -183,6 +183,17 @@ def test_another_body_under_the_same_key_is_refused(name: str, server: servers.S
     assert task_id(name, ask(server, name, f"other-{name}")) == identity
 
 
+def test_the_headers_of_evolinks_own_client_are_taken(server: servers.Server) -> None:
+    run = f"run_{'0' * 32}"
+    headers = JSON | {"Authorization": f"Bearer {server.key}", "Idempotency-Key": run}
+    headers |= {"X-Evo-Run-Id": run, "X-Evo-Client": "cli", "X-Evo-Tool": "image"}
+    body = compact(LEAST["evolink"] | SMALL["evolink"])
+    replies = [
+        requests.send(server.url, "POST", SUBMIT["evolink"], body, headers) for _ in range(2)
+    ]
+    assert task_id("evolink", replies[0]) == task_id("evolink", replies[1])
+
+
 def test_the_order_of_fields_is_not_another_body(server: servers.Server) -> None:
     fields = LEAST["evolink"] | SMALL["evolink"]
     turned = dict(reversed(fields.items()))

@@ -18,7 +18,7 @@ from tests.hosts import (
     literal,
 )
 from zing.addresses import is_public
-from zing.egress import URL_MAX, Rules, check_url
+from zing.egress import URL_MAX, Rules, check_url, host_of
 from zing.errors import BadCallback
 
 ANY_PORT = Rules(ports=frozenset(range(1, 65536)))
@@ -99,6 +99,30 @@ def test_refusal_says_what_can_be_used() -> None:
     assert "1 to 65535" in refusal("https://hooks.example.com:0/")
     assert "169.254.169.254" in refusal("https://0xa9fea9fe/")
     assert "user name" in refusal("https://a:b@hooks.example.com/")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://Hooks.Example.COM.:443/x", "hooks.example.com"),
+        ("https://134744072/", "8.8.8.8"),
+        ("https://0x8.0x8.0x8.0x8/", "8.8.8.8"),
+        ("https://bücher.example/", "xn--bcher-kva.example"),
+        ("https://XN--bcher-KVA.example/", "xn--bcher-kva.example"),
+        ("https://[2606:4700:4700:0:0::1111]:8443/", "2606:4700:4700::1111"),
+        ("http://receiver.internal:9000/", "receiver.internal"),
+        ("https://10.0.0.1/", "10.0.0.1"),
+    ],
+)
+def test_a_host_has_one_form_however_it_is_written(url: str, host: str) -> None:
+    assert host_of(url) == host
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://", "ftp://a.example/", "https://[::1", "https://a@b/"]
+)
+def test_a_url_that_cannot_be_read_has_no_host(url: str) -> None:
+    assert host_of(url) == ""
 
 
 def test_there_are_enough_cases() -> None:

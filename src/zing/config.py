@@ -46,7 +46,7 @@ CALLBACK_ALLOW = Setting(
     "ZING_CALLBACK_ALLOW", "", "Hosts that callbacks go to, with commas; all where empty."
 )
 CALLBACK_DENY = Setting(
-    "ZING_CALLBACK_DENY", "proxy.kie.ai", "Hosts that callbacks never go to, with commas."
+    "ZING_CALLBACK_DENY", "proxy.kie.ai", "Hosts that callbacks never go to, with commas, or none."
 )
 CALLBACK_PRIVATE = Setting(
     "ZING_CALLBACK_PRIVATE", "", "Hosts of your own network that callbacks may go to, with commas."
@@ -94,6 +94,11 @@ def parse_threads(text: str) -> int:
 def read(setting: Setting) -> str:
     """A setting's value: the variable's, or the default."""
     return os.environ.get(setting.variable) or setting.default
+
+
+def emptied(setting: Setting) -> bool:
+    """Whether a setting's variable is there and says nothing, or `none`: not even the default."""
+    return os.environ.get(setting.variable, setting.default).strip() in ("", "none")
 
 
 def seconds(setting: Setting, low: float = 0.001, high: float = SECONDS_MAX) -> float:

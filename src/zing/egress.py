@@ -7,7 +7,7 @@ import base64
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -55,7 +55,7 @@ class Rules:
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)  # it may hold a password
     https_only: bool = False
 
     def __post_init__(self) -> None:
@@ -117,7 +117,7 @@ class Proxy:
 
     host: str
     port: int
-    credentials: str
+    credentials: str = field(repr=False)
 
 
 def callback_rules() -> Rules:
@@ -125,7 +125,7 @@ def callback_rules() -> Rules:
     return Rules(
         ports=_ports(config.CALLBACK_PORTS),
         allow=hosts(config.CALLBACK_ALLOW),
-        deny=hosts(config.CALLBACK_DENY),
+        deny=() if config.emptied(config.CALLBACK_DENY) else hosts(config.CALLBACK_DENY),
         private=hosts(config.CALLBACK_PRIVATE),
         proxy=config.read(config.EGRESS_PROXY),
         https_only=True,
@@ -147,8 +147,11 @@ def check_url(url: str, rules: Rules = Rules()) -> None:
 
 
 def host_of(url: str) -> str:
-    """The host of a URL that was checked, in small letters, without the dot at its end."""
-    return (urlsplit(url).hostname or "").removesuffix(".")
+    """The host of a URL in the one form that is connected to; nothing where it cannot be read."""
+    try:
+        return str(_read(url)[1])
+    except Forbidden:
+        return ""
 
 
 def read_url(url: str, rules: Rules) -> Target:
@@ -156,6 +159,19 @@ def read_url(url: str, rules: Rules) -> Target:
 
     The one reading: what is refused here is never connected to, what comes out of it is.
     """
+    parts, host, port = _read(url)
+    private = rules.is_private(str(host))
+    if parts.scheme != "https" and (rules.https_only or not private):
+        raise Forbidden("The URL must start with https://.")
+    if not private:
+        _check_public(host, port, rules)
+    path = quote(parts.path or "/", safe=_PLAIN)
+    query = f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else ""
+    return Target(parts.scheme, str(host), port, path + query)
+
+
+def _read(url: str) -> tuple[SplitResult, Address | str, int]:
+    """A URL in its parts, its host and its port, before any rule is asked; raises Forbidden."""
     if len(url) > URL_MAX:
         raise Forbidden(f"The URL has {len(url)} characters; at most {URL_MAX} are taken.")
     _check_characters(url)
@@ -168,15 +184,7 @@ def read_url(url: str, rules: Rules) -> Target:
     if "@" in parts.netloc:
         raise Forbidden("The URL holds a user name or a password before an @; leave them out.")
     netloc, port = _split_port(parts)
-    host = read_host(netloc)
-    private = rules.is_private(str(host))
-    if parts.scheme != "https" and (rules.https_only or not private):
-        raise Forbidden("The URL must start with https://.")
-    if not private:
-        _check_public(host, port, rules)
-    path = quote(parts.path or "/", safe=_PLAIN)
-    query = f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else ""
-    return Target(parts.scheme, str(host), port, path + query)
+    return parts, read_host(netloc), port
 
 
 def _check_characters(url: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import httpcore2
 
-from zing.addresses import Address, is_public
+from zing.addresses import Address
 from zing.egress import (
     Proxy,
     Rules,
@@ -27,14 +27,13 @@ from zing.egress import (
     bracketed,
     callback_rules,
     check_url,
-    host_of,
     hosts,
     read_proxy,
     read_url,
 )
 from zing.errors import Unreachable
 
-__all__ = ["Door", "Rules", "Reply", "callback_rules", "check_url", "host_of", "hosts", "is_public"]
+__all__ = ["Door", "Rules", "Reply", "callback_rules", "check_url", "hosts"]
 
 # Of an answer's body, and of all that a connection brings: what HTTP and TLS put around a body has
 # no end of its own.

@@ -198,7 +198,7 @@ def _try(
 def _owed(view: TaskView, url: str, body: str) -> Delivery:
     import secrets
 
-    from zing.netguard import host_of
+    from zing.egress import host_of
     from zing.task import Delivery
 
     return Delivery(

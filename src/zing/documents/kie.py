@@ -139,7 +139,7 @@ def _credits(dialect: Dialect) -> Operation:
 def _link(dialect: Dialect) -> Operation:
     method, path = "POST", "/api/v1/common/download-url"
     url = samples.link(dialect)
-    body = asked({"url": said("The link to a picture.", string(minLength=1))}, ["url"])
+    body = asked({"url": said("The link to a picture.", string(format="uri"))}, ["url"])
     return Operation(
         method=method,
         path=path,
