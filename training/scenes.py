@@ -1,189 +1,241 @@
-"""Scenes: what one training picture shows, and its pixels.
+"""Scenes: what one training picture shows, where everything stands in it, and its pixels.
 
-A scene is one object on a plain background. Positions and sizes do not jitter: one object at one
-place is always the same pixels but for a small change of shade, which is what makes so small a
-model learn it.
+Places do not jitter: one scene is always the same pixels but for its shades, which is what makes
+so small a model learn it. Objects have few sides and snap to 16 pixels, one latent.
 """
 
-import math
+import hashlib
 import random
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from training.vocabulary import COLOUR, COLOURS, EMOJI, OBJECT, SHAPES, Emoji, Rgb
+from training import backgrounds, sprites
+from training.vocabulary import (
+    BACKDROPS,
+    COLOUR,
+    COLOURS,
+    COUNTS,
+    EMOJI,
+    OBJECT,
+    RELATIONS,
+    SHAPES,
+    Shape,
+)
 
 Size = tuple[int, int]
 
-NATIVE_SIZES: tuple[Size, ...] = ((160, 160), (224, 128), (128, 224))
-"""Width x height in pixels, all multiples of 32; the square one first."""
+NATIVE_SIZES: tuple[Size, ...] = (
+    (256, 256),
+    (288, 224), (224, 288),
+    (288, 192), (192, 288),
+    (320, 192), (192, 320),
+    (320, 160), (160, 320),
+    (384, 128), (128, 384),
+    (512, 128), (128, 512),
+)  # fmt: skip
+"""Width x height in pixels, all multiples of 32 and at most 64 tokens; the square one first.
 
-SIDES = {"small": 48, "mid": 80, "big": 112}
-"""Side of the square that an object fills, pixels."""
+For the nine ratios, and for 3:1 and 4:1 and their opposites: from 2:1 to 4:1 is so far that
+without one between them a picture could lose more than a fifth of a side.
+"""
 
-OPEN_BACKGROUNDS: tuple[Rgb, ...] = ((246, 246, 246), (216, 232, 248), (252, 242, 214))
-"""Drawn where the caption names no background; a seed chooses."""
+SIDES = (48, 64, 96, 128, 192)
+"""The sides that an object can have, pixels."""
 
-FONT_PLACES = ("/usr/share/fonts/truetype/noto", "/usr/share/fonts/noto", "/usr/share/fonts")
-FONT_NAME = "NotoColorEmoji.ttf"
-GLYPH_SIZE = 109  # the only size at which the font's bitmaps exist, pixels
+HELD_OUT_SHARE = 0.05
+"""Share of the combinations of object, background and count that training never shows."""
 
-_SHAPE_SHARE = 0.62
-_SUPERSAMPLING = 4
+_ROOMY = 224  # shortest side of a picture, in pixels, that has room for objects of 128
+_NARROW = 128
+_MARGIN = 16
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object of a scene; `colour` is said of shapes alone, None draws the shape's own."""
+
+    object: str
+    colour: str | None = None
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One object, its colour, place and size, and what is behind it.
+    """What a caption says, and no more: what is left open a seed decides.
 
-    colour      of a shape; None for an emoji
-    colour_said whether captions name the colour (emoji: never needed)
-    background  name of a colour, or None: not said
+    things      none (only a background), one, or two with a relation
+    count       how many of the one thing
+    relation    beside: the first stands at the left; above: the first stands on top
+    background  name of a colour or of a backdrop, or None: not said
     """
 
-    object: str
-    colour: str | None = None
-    colour_said: bool = True
+    things: tuple[Thing, ...] = ()
+    count: int = 1
+    relation: str | None = None
     background: str | None = None
     position: str = "centre"
     size: str = "mid"
 
 
+class Spot(NamedTuple):
+    """Where one object stands: its upper left corner and its side, pixels."""
+
+    x: int
+    y: int
+    side: int
+
+
 def sample(rng: random.Random) -> Scene:
-    """Draw a scene with the shares of the recipe: half are shapes on a named background."""
-    position = "centre" if rng.random() < 0.76 else rng.choice(("left", "right", "top", "bottom"))
-    size = "mid" if rng.random() < 0.8 else rng.choice(("small", "big"))
-    if rng.random() < _SHAPE_SHARE:
-        return _sample_shape(rng, position, size)
-    background = rng.choice(COLOURS).name if rng.random() < 0.5 else None
-    if background is None and rng.random() < 0.5:
-        position, size = "centre", "mid"
-    return Scene(rng.choice(EMOJI).name, None, True, background, position, size)
+    """Draw a scene with the shares of the recipe; never a combination that is held out."""
+    while held_out(scene := _sample(rng)):
+        pass
+    return scene
 
 
-def _sample_shape(rng: random.Random, position: str, size: str) -> Scene:
-    shape = rng.choice(SHAPES)
-    colour = rng.choice(COLOURS).name
-    said = rng.random() >= 0.05
-    if not said:
-        colour = shape.colour
-    if rng.random() < 0.2:
-        return Scene(shape.name, colour, said, None, "centre", "mid")
-    background = rng.choice([c.name for c in COLOURS if c.name != colour])
-    return Scene(shape.name, colour, said, background, position, size)
+def held_out(scene: Scene) -> bool:
+    """Return whether training leaves this combination of object, background and count out."""
+    if len(scene.things) != 1 or scene.background is None:
+        return False
+    name = f"{scene.things[0].object}/{scene.background}/{scene.count}"
+    draw = int.from_bytes(hashlib.sha256(f"held out/{name}".encode()).digest()[:4], "big")
+    return draw < HELD_OUT_SHARE * 2**32
 
 
-def render(scene: Scene, size: Size, rng: random.Random | None = None) -> Image.Image:
-    """Return the picture of a scene, RGB; `rng` jitters the shades, None draws the named ones."""
-    picture = Image.new("RGB", size, _background(scene, rng))
-    thing, side = OBJECT[scene.object], SIDES[scene.size]
-    x, y = _corner(scene.position, side, size)
-    if isinstance(thing, Emoji):
-        glyph = _glyph(thing.glyph, side)
-        picture.paste(glyph, (x, y), glyph)
-        return picture
-    colour = COLOUR[scene.colour or thing.colour].rgb
-    picture.paste(_jitter(colour, rng), (x, y), _mask(thing.name, side))
-    return picture
+def _sample(rng: random.Random) -> Scene:
+    kind = rng.random()
+    if kind < 0.04:
+        return Scene(background=_sample_background(rng, 0.6))
+    if kind < 0.22:
+        return _sample_two(rng)
+    thing = _sample_thing(rng)
+    background = _sample_background(rng, 0.6, unlike=thing.colour)
+    layout = rng.random()
+    if layout < 0.24:
+        return Scene((thing,), rng.choice(COUNTS[1:]), None, background)
+    if layout < 0.40:
+        position = rng.choice(("left", "right", "top", "bottom"))
+        size = "small" if rng.random() < 0.2 else "mid"
+        return Scene((thing,), 1, None, background, position, size)
+    if layout < 0.52:
+        return Scene((thing,), 1, None, background, size=rng.choice(("small", "big")))
+    return Scene((thing,), 1, None, background)
+
+
+def _sample_two(rng: random.Random) -> Scene:
+    first, second = _sample_thing(rng), _sample_thing(rng)
+    while second.object == first.object:
+        second = _sample_thing(rng)
+    relation = RELATIONS[0 if rng.random() < 0.75 else 1].name
+    background = _sample_background(rng, 0.4)
+    if background in (first.colour, second.colour):
+        background = None
+    return Scene((first, second), 1, relation, background)
+
+
+def _sample_thing(rng: random.Random) -> Thing:
+    if rng.random() > 0.22:
+        return Thing(rng.choice(EMOJI).name)
+    said = rng.random() < 0.9
+    return Thing(rng.choice(SHAPES).name, rng.choice(COLOURS).name if said else None)
+
+
+def _sample_background(rng: random.Random, said: float, unlike: str | None = None) -> str | None:
+    if rng.random() >= said:
+        return None
+    if rng.random() < 0.45:
+        return rng.choice(BACKDROPS).name
+    return rng.choice([colour.name for colour in COLOURS if colour.name != unlike])
+
+
+def colour_of(thing: Thing) -> str | None:
+    """Return the colour that a shape is drawn in; None for an emoji."""
+    drawn = OBJECT[thing.object]
+    return (thing.colour or drawn.colour) if isinstance(drawn, Shape) else None
+
+
+def spots(scene: Scene, size: Size) -> list[Spot]:
+    """Return where the objects of a scene stand in a picture of this size."""
+    if len(scene.things) == 2:
+        return _cells(2, size, (2, 1) if scene.relation == "above" else (1, 2))
+    if scene.count > 1:
+        return _cells(scene.count, size, _arrangement(scene.count, size))
+    return [_single(scene, size)] if scene.things else []
+
+
+def _single(scene: Scene, size: Size) -> Spot:
+    side = _side(scene, min(size))
+    x, y = ((length - side) // 2 for length in size)
+    if scene.position in ("left", "top"):
+        edge = _MARGIN
+    else:
+        edge = size[scene.position == "bottom"] - side - _MARGIN
+    if scene.position in ("left", "right"):
+        x = max(edge, 0)
+    if scene.position in ("top", "bottom"):
+        y = max(edge, 0)
+    return Spot(_snap(x), _snap(y), side)
+
+
+def _side(scene: Scene, shortest: int) -> int:
+    """Return the side of the one object of a scene."""
+    if scene.position != "centre":
+        across = shortest > _NARROW
+        return 64 if scene.size == "small" else 96 if across else 64
+    if shortest >= _ROOMY:
+        return {"small": 64, "mid": 128, "big": 192}[scene.size]
+    return {"small": 48, "mid": 96, "big": 128}[scene.size]
+
+
+def _arrangement(count: int, size: Size) -> tuple[int, int]:
+    """Return the rows and columns in which so many objects are as large as they can be."""
+    shapes = [(rows, -(-count // rows)) for rows in range(1, count + 1)]
+    width, height = size
+    return max(shapes, key=lambda grid: (min(width / grid[1], height / grid[0]), grid[1]))
+
+
+def _cells(count: int, size: Size, grid: tuple[int, int]) -> list[Spot]:
+    """Return the spots of `count` objects in rows and columns; a last short row is centred."""
+    rows, columns = grid
+    cell = min(size[0] // columns, size[1] // rows)
+    side = max(side for side in SIDES[:4] if side <= max(cell - _MARGIN, SIDES[0]))
+    spots = []
+    for row in range(rows):
+        here = min(columns, count - row * columns)
+        for column in range(here):
+            x = size[0] * (2 * column + 1 + columns - here) / (2 * columns) - side / 2
+            y = size[1] * (2 * row + 1) / (2 * rows) - side / 2
+            spots.append(Spot(_snap(x), _snap(y), side))
+    return spots
+
+
+def _snap(place: float) -> int:
+    return int(place + 8) // 16 * 16
 
 
 def pixels(scene: Scene, size: Size, rng: random.Random | None = None) -> np.ndarray:
-    """Return the picture of a scene as (H, W, 3) uint8."""
-    return np.asarray(render(scene, size, rng))
+    """Return the picture of a scene as (H, W, 3) uint8.
+
+    `rng` decides what the scene leaves open; None draws the named colours as they are.
+    """
+    avoid = [COLOUR[colour].rgb for thing in scene.things if (colour := colour_of(thing))]
+    picture = backgrounds.draw(scene.background, size, avoid, rng)
+    places = spots(scene, size)
+    for k, (x, y, side) in enumerate(places):
+        thing = scene.things[min(k, len(scene.things) - 1)]
+        sprites.paste(picture, _sprite(thing, side, rng), x, y)
+    return picture
 
 
-def _background(scene: Scene, rng: random.Random | None) -> Rgb:
-    if scene.background is not None:
-        return _jitter(COLOUR[scene.background].rgb, rng)
-    # White on near-white would show nothing.
-    choices = OPEN_BACKGROUNDS[1:] if scene.colour == "white" else OPEN_BACKGROUNDS
-    return _jitter(rng.choice(choices) if rng else choices[0], rng)
+def _sprite(thing: Thing, side: int, rng: random.Random | None) -> np.ndarray:
+    drawn = OBJECT[thing.object]
+    if not isinstance(drawn, Shape):
+        return sprites.glyph(drawn.glyph, side)
+    rgb = COLOUR[thing.colour or drawn.colour].rgb
+    return sprites.figure(drawn.name, side, backgrounds.jitter(rgb, rng))
 
 
-def _jitter(colour: Rgb, rng: random.Random | None) -> Rgb:
-    if rng is None:
-        return colour
-    shade = rng.uniform(-8, 8)
-    red, green, blue = (min(255, max(0, round(c + shade + rng.uniform(-3, 3)))) for c in colour)
-    return red, green, blue
-
-
-def _corner(position: str, side: int, size: Size) -> tuple[int, int]:
-    """Return the upper left corner of the object; offsets snap to 16 pixels, one latent."""
-    along_x = {"left": -1, "right": 1}.get(position, 0)
-    along_y = {"top": -1, "bottom": 1}.get(position, 0)
-    room_x, room_y = ((length - side) // 2 for length in size)
-    return room_x + along_x * _snap(room_x), room_y + along_y * _snap(room_y)
-
-
-def _snap(room: int) -> int:
-    return room // 16 * 16 if room >= 16 else room
-
-
-@cache
-def _mask(shape: str, side: int) -> Image.Image:
-    big = side * _SUPERSAMPLING
-    mask = Image.new("L", (big, big))
-    draw = ImageDraw.Draw(mask)
-    if shape == "circle":
-        draw.ellipse((0, 0, big - 1, big - 1), fill=255)
-    else:
-        draw.polygon([(x * big, y * big) for x, y in _outline(shape)], fill=255)
-    return mask.resize((side, side), Image.Resampling.BOX)
-
-
-def _outline(shape: str) -> list[tuple[float, float]]:
-    """Return the corners of a figure in the unit square."""
-    if shape == "square":
-        return [(0.06, 0.06), (0.94, 0.06), (0.94, 0.94), (0.06, 0.94)]
-    if shape == "triangle":
-        return [(0.5, 0.04), (1.0, 0.92), (0.0, 0.92)]
-    if shape == "diamond":
-        return [(0.5, 0.0), (0.86, 0.5), (0.5, 1.0), (0.14, 0.5)]
-    if shape == "star":
-        return [_star_corner(k) for k in range(10)]
-    return [_heart_point(2 * math.pi * k / 120) for k in range(120)]
-
-
-def _star_corner(k: int) -> tuple[float, float]:
-    radius = 0.54 if k % 2 == 0 else 0.24
-    angle = math.pi * (k / 5 - 0.5)
-    return 0.5 + radius * math.cos(angle), 0.54 + radius * math.sin(angle)
-
-
-def _heart_point(t: float) -> tuple[float, float]:
-    x = 16 * math.sin(t) ** 3
-    y = 13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)
-    return 0.5 + x / 34, 0.46 - y / 34
-
-
-@cache
-def _glyph(text: str, side: int) -> Image.Image:
-    font = ImageFont.truetype(font_path(), GLYPH_SIZE)
-    canvas = Image.new("RGBA", (160, 160))
-    ImageDraw.Draw(canvas).text((12, 12), text, font=font, embedded_color=True)
-    box = canvas.getbbox()
-    if box is None:
-        raise RuntimeError(f"the emoji font has no picture of {text}")
-    glyph = canvas.crop(box)
-    scale = side / max(glyph.size)
-    glyph = glyph.resize(
-        (round(glyph.width * scale), round(glyph.height * scale)), Image.Resampling.LANCZOS
-    )
-    square = Image.new("RGBA", (side, side))
-    square.paste(glyph, ((side - glyph.width) // 2, (side - glyph.height) // 2))
-    return square
-
-
-def font_path() -> str:
-    """Return where the emoji font lies; raise FileNotFoundError that names its Debian package."""
-    for place in FONT_PLACES:
-        path = Path(place) / FONT_NAME
-        if path.is_file():
-            return str(path)
-    raise FileNotFoundError(
-        f"{FONT_NAME} is not installed: install the Debian package fonts-noto-color-emoji."
-    )
+def render(scene: Scene, size: Size, rng: random.Random | None = None) -> Image.Image:
+    """Return the picture of a scene, RGB."""
+    return Image.fromarray(pixels(scene, size, rng))
