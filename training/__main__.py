@@ -65,9 +65,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from training import scenes, stages
+    from training import sprites, stages
 
-    scenes.font_path()
+    sprites.font_path()
     names = [options.stage] if options.stage else list(STAGE_NAMES)
     if options.fresh:
         _forget(options.work, names)

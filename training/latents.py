@@ -15,14 +15,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from training import scenes, vae
+from training import norms, scenes, vae
 from training.loop import Rank
 from training.scenes import Scene, Size
 
 PIECE = 1024
 """Scenes in one file."""
 
-PIECES: dict[Size, int] = {(160, 160): 16, (224, 128): 4, (128, 224): 4}
+PIECES: dict[Size, int] = {
+    size: 12 if size == scenes.NATIVE_SIZES[0] else 2 for size in scenes.NATIVE_SIZES
+}
+"""How many files of each size."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,10 @@ def _scene(seed: int, size: Size, index: int) -> tuple[Scene, random.Random]:
 
 def _make(model: Any, path: Path, size: Size, piece: int, seed: int) -> None:
     batches = torch.arange(piece * PIECE, (piece + 1) * PIECE).split(32)
-    with torch.no_grad():
+    norms.quicken(model)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         encoded = [vae.encode(model, _pictures(seed, size, batch.tolist())) for batch in batches]
-    latents = (torch.cat(encoded) - model.config.shift_factor) * model.config.scaling_factor
+    latents = (torch.cat(encoded).float() - model.config.shift_factor) * model.config.scaling_factor
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".tmp")
     save_file({"latents": latents.half().contiguous()}, fresh, {"encoder": encoder_digest(model)})

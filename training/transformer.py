@@ -12,29 +12,33 @@ from diffusers import ZImageTransformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training import norms, text_encoder, vae
+from training import dense, norms, text_encoder
 from training.latents import Latents
 from training.loop import Plan, Slice
 from training.optimizer import Rates
+from training.scenes import NATIVE_SIZES, Size
 from training.text_encoder import Captions
 
-PLAN = Plan("transformer", 1400, 48, Rates(muon=6e-3, adam=2e-3))
+PLAN = Plan("transformer", 8000, 48, Rates(muon=6e-3, adam=2e-3), average=0.998)
+
+SQUARE_SHARE = 0.5
+"""Share of the batches that are square; the other sizes share the rest evenly."""
 
 SHIFT = 3.0
 """The scheduler's static shift; training draws the same crowding of sigmas near 1."""
 
 
-def build(text_width: int, dim: int = 160, layers: int = 5) -> Any:
-    """Return a fresh transformer: heads of 40, one refiner of each kind."""
+def build(text_width: int, dim: int = 192, layers: int = 6) -> Any:
+    """Return a fresh transformer: heads of 48, one refiner of each kind."""
     return ZImageTransformer2DModel(
         in_channels=16,
         dim=dim,
         n_layers=layers,
         n_refiner_layers=1,
-        n_heads=dim // 40,
-        n_kv_heads=dim // 40,
+        n_heads=dim // 48,
+        n_kv_heads=dim // 48,
         cap_feat_dim=text_width,
-        axes_dims=[8, 16, 16],
+        axes_dims=[12, 18, 18],
         axes_lens=[1024, 128, 128],
     )
 
@@ -65,6 +69,12 @@ def draw_sigmas(count: int, generator: torch.Generator) -> Tensor:
     return SHIFT * u / (1 + (SHIFT - 1) * u)
 
 
+def native_size(rng: random.Random) -> Size:
+    """Return the size of one batch."""
+    square, *others = NATIVE_SIZES
+    return square if rng.random() < SQUARE_SHARE else rng.choice(others)
+
+
 class TransformerTask:
     """Mean square error of the flow."""
 
@@ -81,31 +91,30 @@ class TransformerTask:
     def loss(self, part: Slice) -> tuple[Tensor, dict[str, float]]:
         """Return the mean square error; one batch has one size and one class of caption length."""
         rng = random.Random(part.name())
-        size, shortest = vae.native_size(rng), text_encoder.lengths(rng)
-        tokens, clean = self._draw(part, size, shortest)
+        size, span = native_size(rng), text_encoder.spans(rng)
+        tokens, clean = self._draw(part, size, span)
         generator = part.generator()
         noise = torch.randn(clean.shape, generator=generator)
         sigma = draw_sigmas(len(clean), generator)
         s = sigma.view(-1, 1, 1, 1)
         noisy = (1 - s) * clean + s * noise
-        answer = self.model(
-            list(noisy.unsqueeze(2)), 1 - sigma, self._features(tokens), return_dict=False
-        )[0]
-        made = torch.stack(answer).squeeze(2)
-        return functional.mse_loss(made, clean - noise), {}
+        with torch.autocast("cpu", torch.bfloat16):
+            texts, lengths = self._features(tokens, span)
+            made = dense.forward(self.model, noisy, 1 - sigma, texts, lengths)
+        return functional.mse_loss(made.float(), clean - noise), {}
 
-    def _draw(
-        self, part: Slice, size: tuple[int, int], shortest: range
-    ) -> tuple[list[list[int]], Tensor]:
+    def _draw(self, part: Slice, size: Size, span: range) -> tuple[list[list[int]], Tensor]:
         tokens, clean = [], []
         for sample in part.samples:
             rng = random.Random(part.name(sample))
             scene, latent = self.latents.draw(size, rng)
-            tokens.append(self.captions.describe(scene, rng, rng.choice(shortest)))
+            tokens.append(self.captions.describe(scene, rng, span))
             clean.append(latent)
         return tokens, torch.stack(clean)
 
-    def _features(self, tokens: list[list[int]]) -> list[Tensor]:
+    def _features(self, tokens: list[list[int]], span: range) -> tuple[Tensor, Tensor]:
+        """Return the texts' features, padded to the longest of their class, and their lengths."""
         with torch.no_grad():
             states = text_encoder.features(self.trunk, tokens)
-        return [row[: len(ids)] for row, ids in zip(states, tokens, strict=True)]
+        padded = functional.pad(states, (0, 0, 0, span.stop - 1 - states.shape[1]))
+        return padded, torch.tensor([len(ids) for ids in tokens])
