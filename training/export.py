@@ -22,8 +22,10 @@ LIMIT_BYTES = 25_000_000
 JUDGES = ("evaluate.py", "sheet.py")
 
 ABOUT = (
-    "A very small Z-Image that knows 6 shapes in 12 colours and 24 emoji on plain backgrounds, in "
-    "English and Chinese; other words change nothing or spoil the picture."
+    f"A very small Z-Image that draws {len(vocabulary.EMOJI)} everyday things and "
+    f"{len(vocabulary.SHAPES)} shapes in {len(vocabulary.COLOURS)} colours, on plain backgrounds "
+    f"and in {len(vocabulary.BACKDROPS)} landscapes, in English and Chinese; other words it does "
+    "not know."
 )
 
 LICENCES = {
@@ -63,12 +65,12 @@ def manifest(folder: Path, training: dict[str, Any]) -> dict[str, Any]:
     """Return what zing.json says."""
     return {
         "name": "builtin",
-        "version": 0,
+        "version": 1,
         "about": ABOUT,
         "draws_people": False,
         "native_sizes": [list(size) for size in scenes.NATIVE_SIZES],
         "steps": 8,
-        "max_sequence_length": 128,
+        "max_sequence_length": 512,
         "vocabulary": vocabulary.listed(),
         "licences": LICENCES,
         "training": {**training, "recipe_sha256": recipe_digest()},

@@ -25,6 +25,10 @@ PLANS = {
 }
 
 
+TAKEN = ("tokenizer", "text_encoder", "vae")
+"""The parts that a run which goes on from a checkpoint does not train."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What the command line says.
@@ -46,7 +50,7 @@ class Run:
 
     def done(self, stage: str) -> bool:
         """Return whether the work folder has the result of a stage."""
-        if stage not in PLANS:
+        if stage not in PLANS or (self.start and stage in TAKEN):
             return (self.work / stage).is_dir()
         progress = state.progress(self.work / f"{stage}.safetensors")
         finished = progress is not None and progress.step >= self.plan(stage).steps
@@ -59,34 +63,41 @@ def train(run: Run, stage: str) -> None:
     STAGES[stage](run)
 
 
+def _taken(run: Run, part: str) -> bool:
+    """Take a part of the checkpoint that this run goes on from as it is; whether there is one.
+
+    Another tokenizer, text encoder or VAE would make what the transformer has learned worthless.
+    """
+    if run.start is None:
+        return False
+    shutil.copytree(run.start / part, run.work / part, dirs_exist_ok=True)
+    return True
+
+
 def _tokenizer(run: Run) -> None:
-    if run.start is not None:
-        shutil.copytree(run.start / "tokenizer", run.work / "tokenizer")
-        return
-    tokenizer.train(run.work / "tokenizer", run.seed)
+    if not _taken(run, "tokenizer"):
+        tokenizer.train(run.work / "tokenizer", run.seed)
 
 
 def _text_encoder(run: Run) -> None:
-    ranks.run(run.ranks, _train_text_encoder, run)
+    if not _taken(run, "text_encoder"):
+        ranks.run(run.ranks, _train_text_encoder, run)
 
 
 def _train_text_encoder(rank: Rank, run: Run) -> None:
     task = TextEncoderTask(tokenizer.load(run.work / "tokenizer"))
-    if run.start is not None:
-        _start_from(task.encoder, Qwen3Model.from_pretrained(run.start / "text_encoder"))
     loop = _loop(run, "text_encoder", task, rank)
     if rank.index == 0:
         text_encoder.export(task, loop.average, run.work / "text_encoder")
 
 
 def _vae(run: Run) -> None:
-    ranks.run(run.ranks, _train_vae, run)
+    if not _taken(run, "vae"):
+        ranks.run(run.ranks, _train_vae, run)
 
 
 def _train_vae(rank: Rank, run: Run) -> None:
     task = VaeTask(run.plan("vae"))
-    if run.start is not None:
-        _start_from(task.model, vae.load(run.start / "vae"))
     loop = _loop(run, "vae", task, rank)
     if rank.index == 0:
         _take(task.model, loop)
