@@ -8,6 +8,7 @@ how two things stand, the background, a place other than the middle, a size othe
 
 import random
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from training import junk, wording
@@ -88,26 +89,39 @@ def long_caption(
 
     `unseen` takes sentences that training never shows; the caption itself is one of training.
     """
-    text = caption(scene, rng, language)
-    while _length(text, language) < words:
-        text = lengthen(text, rng, language, unseen)
+
+    def fits(text: str) -> bool:
+        return (len(text) if language == "zh" else len(text.split())) >= words
+
+    return lengthen(caption(scene, rng, language), rng, language, fits, unseen)
+
+
+def lengthen(
+    text: str,
+    rng: random.Random,
+    language: str,
+    fits: Callable[[str], bool],
+    unseen: bool = False,
+) -> str:
+    """Return a text among so many everyday sentences as it takes until `fits` holds.
+
+    It comes anywhere among them, first and last as often as in the middle.
+    """
+    before = rng.choice((0.0, 1.0, rng.random(), rng.random()))
+    while not fits(text):
+        more = junk.sentence(rng, language, unseen)
+        first, second = (more, text) if rng.random() < before else (text, more)
+        text = _two_sentences(first, second, rng, language)
     return text
 
 
-def lengthen(text: str, rng: random.Random, language: str, unseen: bool = False) -> str:
-    """Return a text with one more everyday sentence before or after it."""
-    more = junk.sentence(rng, language, unseen)
+def _two_sentences(first: str, second: str, rng: random.Random, language: str) -> str:
     if language == "zh":
-        stop = rng.choice("。。。，；")
-        return f"{more}{stop}{text}" if rng.random() < 0.5 else f"{text.rstrip('。')}{stop}{more}"
+        return first.rstrip("。") + rng.choice("。。。，；") + second
     stop = rng.choice((". ", ". ", ". ", ", ", "; ", " and "))
     if "." in stop and rng.random() < 0.7:
-        more = more[0].upper() + more[1:]
-    return f"{more}{stop}{text}" if rng.random() < 0.5 else f"{text.rstrip('.')}{stop}{more}"
-
-
-def _length(text: str, language: str) -> int:
-    return len(text) if language == "zh" else len(text.split())
+        second = second[0].upper() + second[1:]
+    return first.rstrip(".") + stop + second
 
 
 def _write(scene: Scene, rng: random.Random, language: str, unseen: bool) -> str:

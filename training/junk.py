@@ -16,7 +16,7 @@ EN_STYLE = split("""
     ultra hd
     high quality
     best quality
-    top quality
+    finest quality
     high resolution
     cartoon style
     comic style
@@ -318,7 +318,6 @@ EN_WHO = split("""
     the mayor
     the carpenter
     an actor
-    the two brothers
     the gardener
     nobody
     the committee
@@ -415,7 +414,7 @@ EN_SENTENCES = split("""
     this will hang in the kitchen of my parents
     we will print it and put it into a frame
     the lines should be clean and the picture easy to understand
-    my daughter will be five next week and she loves pictures like this
+    my daughter has her birthday next week and she loves pictures like this
     it does not need to be perfect
     take your time and do it as well as you can
     there should be no text and no signature anywhere
@@ -440,9 +439,9 @@ EN_SENTENCES = split("""
     prices went up again this year
     he promised to be on time, but he was late as always
     the recipe needs flour, sugar and a pinch of salt
-    she speaks three languages and plays the violin
-    the shop opens at nine and closes at six
-    most of the guests had already left
+    she speaks many languages and plays the violin
+    the shop opens early and closes late
+    most of the guests had already gone
     it was so quiet that you could hear the floor creak
     the report must be finished before the weekend
     we took the stairs because the elevator was broken
@@ -497,7 +496,6 @@ ZH_WHO = split("""
     市长
     木匠
     演员
-    兄弟俩
     园丁
     没有人
     我们的团队
@@ -563,7 +561,7 @@ ZH_WHEN = split("""
     几年前
     不慌不忙地
     像往常一样
-    一连几个小时
+    连着好几个小时
     因为下雨
     趁别人睡觉的时候
     虽然已经很晚
@@ -594,7 +592,7 @@ ZH_SENTENCES = split("""
     这幅画会挂在父母的厨房里
     我们会把它打印出来装进相框
     线条要干净，内容要容易看懂
-    女儿下周就五岁了，她最爱这样的图
+    女儿下周过生日，她最爱这样的图
     不需要十全十美
     慢慢来，尽力做到最好
     任何地方都不要有文字和签名
@@ -620,7 +618,7 @@ ZH_SENTENCES = split("""
     他答应准时，但还是迟到了
     这道菜需要面、糖和一点盐
     她会说好几种语言，还会拉小提琴
-    商店九点开门，六点关门
+    商店很早开门，很晚关门
     大部分客人已经离开了
     安静得能听见地板的声音
     报告必须在周末之前完成
@@ -1088,7 +1086,6 @@ ZH_UNKNOWN = split("""
     辣椒
     玉米
     米饭
-    三明治
     寿司
     沙拉
     香肠
@@ -1138,8 +1135,6 @@ ZH_UNKNOWN = split("""
     游泳
     做梦
     思考
-    六边形
-    五边形
     螺旋
     箭头
     立方体

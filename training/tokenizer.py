@@ -45,7 +45,7 @@ def corpus(count: int, seed: int) -> Iterator[str]:
         scene = scenes.Scene() if rng.random() < UNKNOWN_SHARE else scenes.sample(rng)
         text = captions.caption(scene, rng, language)
         if rng.random() < UNKNOWN_SHARE:
-            text = captions.lengthen(text, rng, language)
+            text = captions.long_caption(scene, rng, language, 40)
         yield text + "\nuser\nassistant\nsystem\n"
 
 
