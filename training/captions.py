@@ -448,7 +448,8 @@ class _Chinese:
 
 def _a(words: str) -> str:
     """Return words with their indefinite article."""
-    return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
+    vowel = words[0].lower() in "aeiou" and not words.startswith(("uni", "ufo", "one"))
+    return f"{'an' if vowel else 'a'} {words}"
 
 
 def _bare(noun: str) -> str:

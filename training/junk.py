@@ -9,6 +9,12 @@ import random
 
 from training.wording import Frames, split
 
+
+def words_of(text: str) -> Frames:
+    """Return the words of a text, split by their hashes."""
+    return split("\n".join(text.split()))
+
+
 EN_STYLE = split("""
     4k
     8k
@@ -1212,6 +1218,131 @@ ZH_DOING = split("""
     玩耍
 """)
 
+EN_COMMON = words_of("""
+    able about accept accident account across act action active actual add address admit adult
+    advice affair afford afraid after again age agency ago agree ahead aim air alive allow
+    almost along already although always amount anger angry animal answer anxious appear apply
+    area argue arm army around arrange arrive article ask attack attempt attend attention aunt
+    author average avoid award aware away awful back bad bag balance band bank base basic
+    battle bean beard beat become before begin behave belief bell belong belt benefit best
+    better between beyond bill bird birth bit bite bitter blame blank blind block blood blow
+    board body boil bone border bored borrow boss both bother bottle brain branch brave break
+    breath brick brief bring broad brother brush build burn business busy butter button buy
+    cabin call calm camp cancel cap capital card care career careful careless carry case cash
+    cast catch cause ceiling cell century certain chain chance change chapter charge cheap
+    check cheek chemical chest chicken chief choice choose circus citizen civil claim class
+    clean clear clerk clever climate climb close cloth clothes club coal coast collar collect
+    college comb combine come comfort common company compare complain complete concern concert
+    condition confident confirm connect consider contact contain content contest continue
+    control cook copper copy corner correct cost cotton cough council count country county
+    couple courage course court cousin cover crash crazy create credit crime crisp critic
+    cross crowd cruel cry culture cure curious current custom cut cycle daily damage damp
+    danger dare dark data date dead deaf deal dear death debate debt decade decide deep defeat
+    defend degree delay deliver demand dental depend depth describe design desire detail
+    develop device diary die diet differ difficult dinner direct dirt discover disease dish
+    dismiss distance divide divorce doubt dozen draft drag drama dream drink drive drop dry
+    due dull during dust duty each eager ear early earn ease east easy eat edge edit educate
+    effect effort either elect element else empty enemy energy enjoy enough enter entire entry
+    envy equal error escape essay estate even event ever every evidence exact exam example
+    excellent except excite excuse exist expect expense expert explain express extra extreme
+    eye fabric fact fail fair faith fall false fame family far farm fashion fast fat fate
+    father favour fear feather feature fee feed feel fellow female festival fever few fight
+    figure file fill film final find fine finger finish firm fit fix flat float flood floor
+    flour flow fly focus fold folk follow food fool foot force foreign forget forgive form
+    formal fortune forward found frame free freeze fridge friend fright fuel full fun fund
+    funny fur future gain game garage garden gas gate gather general gentle give glad glass
+    glue goal good goodbye govern grade grain grand grant gravity greet grief grip ground
+    group grow guard guess guest guide guilty guy habit hair half hall hammer hand handle hang
+    happen harbour hard hardly harm hate heal health hear heat heavy heel height help hero
+    hesitate hide high hire history hit hobby hold hole holiday hollow honest honour hope
+    horrible host hotel hour household human humble hunger hurry hurt husband idea ideal
+    ignore ill image imagine immediate important impress improve inch include income increase
+    indeed indoor industry inform ink inner insect inside insist inspect install instead
+    insult intend interest invent invite iron issue item jacket jail jam jealous job join joke
+    journal journey joy judge juice jump junior jury keep kick kid kidney kill kind kiss kit
+    kitchen knee kneel knock knot know label labour lack land language last late laugh law lay
+    lazy lead league leak lean learn leather leave lecture leg legal lend length lesson letter
+    level liberty library licence lid lie life lift limit line link lip liquid list listen
+    literature live load loan local lock log lonely long look loose lord lose loss loud lovely
+    luck lunch lung machine mad magazine mail main major make male manage manner many march
+    mark market marry mask mass master match mate matter maximum maybe meal mean measure meat
+    mechanic media medicine meet melt member memory mend mental mention menu merchant merry
+    mess message metal method mild mile mind mine minister minor minute miss mist mix mobile
+    model moment money month mood moral mostly mother motion motive mouth move movie mud
+    muscle myth nail name narrow nation native nature navy neat neck need negative neighbour
+    nephew nerve nest net network neutral never news nice niece noble noise none noon normal
+    north nose note notice novel number nurse nut obey object observe obvious occasion odd
+    offend offer office often oil once onion opera opinion oppose option oral order ordinary
+    organ origin other ought outside oven owe own owner pack page pain paint palace pale panel
+    panic paper parade parcel pardon parent park partner pass passage passenger past path
+    patient pattern pause pay peace peak peasant peculiar penny people perfect perform perhaps
+    period permit person petrol phrase pick picnic pile pilot pillow pin pint pipe pity place
+    plain plan plant plastic plate play pleasant please plenty plug pocket poem poet point
+    poison police policy polite political pool poor popular population port position possible
+    post pot pound pour powder power practice praise pray prefer prepare press pretend pretty
+    prevent previous price pride priest print prison private prize problem process produce
+    product profit program progress promise prompt proper property protect proud prove provide
+    public pull pump punish pupil pure purpose push puzzle quality quantity quarrel quarter
+    question queue quick quiet quit quite race rail rain raise range rank rare rate rather raw
+    reach react ready real reason receive recent recipe recognise record recover reduce refer
+    refuse regard regret regular relax release relief religion rely remain remark remember
+    remind remove rent repair repeat reply report request rescue research resist respect
+    respond rest result retire return reveal reward rhythm rich ride rise risk rival roar rob
+    rock role roll roof room root rope rough routine row rub rubbish rude rug ruin rule run
+    rush sack sad safe salary sale salt same sample satisfy sauce save say scale scared
+    schedule score scratch scream seat second secret secure see seed seek seem seldom select
+    sell send sense separate series serious set settle several severe sew shade shake shallow
+    shame share shave sheet shelf shell shelter shine shirt shock shoot shop shore short
+    shoulder shout show shower shut shy sick sigh sight sign silent silk silly similar since
+    sing sink sister sit situation skill skin skirt sleep slide slight slip slope slow smart
+    smell smile smoke smooth snap sneeze social society soil solid solve some sore sorry sort
+    soul sound sour south space speak special speech speed spell spend spill spin spirit split
+    spoil sport spot spray spread spring spy stable staff stage stain stair stamp stand
+    standard stare start state station stay steady steal steel steep step stick stiff still
+    stir stomach store story strange strategy straw stream strength stress stretch strict
+    strike string strip strong struggle study stuff stupid style subject success sudden suffer
+    sugar suggest suit sum summer supper supply support sure surface surprise surround survey
+    survive suspect swallow swear sweat sweep sweet swell swim swing switch sympathy system
+    tail take talent talk tame tap target task taste tax taxi teach team tear tease technical
+    teenager temper tend tense term terrible test thank theatre theory thick thief thin thing
+    think thirst thread threat throat through throw thumb thus ticket tidy tie tight timber
+    time tin tip tired title today together toilet tomorrow tone tongue tonight tool tooth
+    total touch tough tour towel town toy track trade tradition traffic transfer trap travel
+    tray treat trial trick trip trouble trousers trust truth try tube tune turn twice twist
+    type typical ugly uncle understand union unique unit universe university unless until
+    upset urban urge urgent use usual vacation valley value van vanish variety various vast
+    verb verse very victim victory view village violent visit visitor voice volume vote voyage
+    wage wait wake walk wander want war warm warn wash waste watch wave way weak wealth weapon
+    wear weather wedding week weigh welcome west wet wheat wheel whisper whistle whole wide
+    widow wife wild will win wind wine wing winner wipe wire wise wish witness wonder wood
+    wool word work world worry worth wound wrap wreck write wrong yard year yell yesterday yet
+    yield young youth zero zone
+""")
+"""Words that are strung together without a sense: no caption is to hang on known sentences."""
+
+ZH_COMMON = words_of("""
+    了 是 有 我 这 个 们 来 为 和 国 到 以 说 要 就 出 会 可 也 能 而 那 得 于 着 年 过 发 后
+    作 用 道 所 然 家 种 事 成 经 么 去 法 学 如 同 现 当 没 动 起 看 定 天 分 还 进 好 部 其
+    些 主 样 理 开 但 因 只 从 想 者 意 无 力 它 与 把 十 民 第 此 已 工 使 性 知 全 又 关 点
+    业 将 由 问 很 最 重 并 手 应 战 文 体 政 美 见 被 利 什 等 产 或 新 己 制 身 加 斯 合 回
+    特 代 内 信 化 给 世 位 次 度 门 任 常 先 教 通 儿 东 声 立 及 员 解 名 真 论 处 走 义 各
+    入 几 口 认 平 系 题 活 尔 更 别 打 女 变 神 总 何 数 安 少 报 才 结 反 受 目 量 再 感 建
+    务 做 接 必 场 件 管 期 德 资 命 指 克 许 统 区 保 至 队 社 便 决 治 展 科 基 非 则 完 却
+    站 广 吏 究 越 快 怎 近 食 速 语 告 组 远 强 百 每 运 住 失 服 且 价 路 造 亲 离 办 议 界
+    试 根 转 志 张 济 效 准 读 调 步 跟 拿 刀 字 流 取 改 死 易 导 深 育 规 求 息 故 望 参 备
+    坚 请 研 争 称 医 院 苦 谁 整 影 响 容 简 希 欢 迎 努 帮 助 练 习 愿 继 续 终 突 尤 乎 仍
+    甚 虽 否 即 除 既 首 例 按 据 随 况 程 标 技 术 验 识 兴 趣 惯 格 态 觉 划 责 压 挑 遇 危
+    险 健 康 疾 病 药 护 锻 炼 饮 睡 眠 休 娱 乐 旅 游 购 费 质 顾 商 领 励 惩 罚 律 权 传 俗
+    节 貌 言 诗 歌 戏 剧 舞 蹈 绘 画 雕 刻 筑 设 农 税 收 财 预 投 股 票 贸 汇 率
+""")
+
+
+_EN_LITTLE = (
+    "the", "a", "of", "to", "and", "in", "is", "that", "it", "was", "for", "with", "as", "his",
+    "her", "they", "we", "you", "my", "our", "this", "but", "not", "or", "have", "had", "from",
+    "were", "what", "all", "when", "can", "so", "if", "no", "will", "about", "there", "than",
+)  # fmt: skip
+
 
 def words(table: Frames, rng: random.Random, unseen: bool) -> str:
     """Return one entry of a table, from its training side or from the other."""
@@ -1219,7 +1350,9 @@ def words(table: Frames, rng: random.Random, unseen: bool) -> str:
 
 
 def sentence(rng: random.Random, language: str, unseen: bool) -> str:
-    """Return an everyday sentence, without its full stop."""
+    """Return an everyday sentence, without its full stop; for training also words at random."""
+    if not unseen and rng.random() < 0.5:
+        return _words_at_random(rng, language)
     chinese = language == "zh"
     if rng.random() < 0.5:
         return words(ZH_SENTENCES if chinese else EN_SENTENCES, rng, unseen)
@@ -1232,11 +1365,37 @@ def sentence(rng: random.Random, language: str, unseen: bool) -> str:
     return f"{when} {who} {did}" if rng.random() < 0.3 else f"{who} {did} {when}"
 
 
+def _words_at_random(rng: random.Random, language: str) -> str:
+    """Return words without a sense, some of them no words at all."""
+    table = ZH_COMMON.seen if language == "zh" else EN_COMMON.seen
+    text = [rng.choice(table) for _ in range(rng.randint(3, 14))]
+    if language == "zh":
+        return "".join(nonsense(rng, "zh") if rng.random() < 0.08 else word for word in text)
+    for k, word in enumerate(text):
+        kind = rng.random()
+        if kind < 0.25:
+            text[k] = rng.choice(_EN_LITTLE)
+        elif kind < 0.45:
+            text[k] = _blend(word, rng.choice(table))
+        elif kind < 0.6:
+            text[k] = word + rng.choice(("s", "ed", "ing", "ly", "er", "ness"))
+        elif kind < 0.65:
+            text[k] = nonsense(rng, "en")
+    return " ".join(text)
+
+
+def _blend(one: str, other: str) -> str:
+    """Return a word from the beginning of one and the end of another."""
+    return one[: (len(one) + 1) // 2] + other[len(other) // 2 :]
+
+
 def unknown(rng: random.Random, language: str, unseen: bool) -> str:
     """Return something that the model cannot draw."""
     if rng.random() < 0.12:
         return nonsense(rng, language)
     chinese = language == "zh"
+    if not unseen and rng.random() < 0.25:
+        return _words_at_random(rng, language)
     thing = words(ZH_UNKNOWN if chinese else EN_UNKNOWN, rng, unseen)
     if rng.random() < 0.2:
         doing = words(ZH_DOING if chinese else EN_DOING, rng, unseen)

@@ -33,7 +33,7 @@ from training.vocabulary import (
     Shape,
 )
 
-PLAN = Plan("text_encoder", 1400, 128, Rates(muon=3e-3, adam=2e-3), average=0.995)
+PLAN = Plan("text_encoder", 3200, 128, Rates(muon=3e-3, adam=2e-3), average=0.995)
 
 SHORT = range(1, 33)
 LONGER = (range(33, 65), *(range(start, start + 32) for start in range(65, 320, 32)))
@@ -42,7 +42,7 @@ LONGER = (range(33, 65), *(range(start, start + 32) for start in range(65, 320, 
 UNKNOWN_SHARE = 0.06
 """Share of the captions that name nothing known."""
 
-LONG_SHARE = 0.15
+LONG_SHARE = 0.2
 """Share of the batches that are long whatever `spans` says: they are hard, and few for pictures."""
 
 BATCH_TOKENS = 8192
