@@ -20,11 +20,9 @@ pytest.importorskip("transformers")
 
 
 from diffusers.models.normalization import RMSNorm  # noqa: E402
-from transformers import Qwen2Tokenizer  # noqa: E402
 
 from training import __main__ as main  # noqa: E402
 from training import (  # noqa: E402
-    captions,
     evaluate,
     export,
     latents,
@@ -43,13 +41,7 @@ from training.vocabulary import (  # noqa: E402
     COLOUR,
     COLOURS,
     EMOJI,
-    OBJECT,
-    OBJECTS,
-    POSITION,
-    POSITIONS,
     SHAPES,
-    SIZE,
-    SIZES,
 )
 
 SQUARE = scenes.NATIVE_SIZES[0]
@@ -137,81 +129,6 @@ def test_missing_font_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(scenes, "FONT_PLACES", ())
     with pytest.raises(FileNotFoundError, match="fonts-noto-color-emoji"):
         scenes.font_path()
-
-
-# Captions
-
-
-@pytest.mark.parametrize("language", captions.LANGUAGES)
-def test_captions_use_every_word_of_every_concept(language: str) -> None:
-    rng = random.Random(1)
-    texts = [captions.caption(scenes.sample(rng), rng, language).lower() for _ in range(40_000)]
-    said = "\n".join(texts)
-    for concept in (*OBJECTS, *COLOURS, *POSITIONS, *SIZES):
-        assert len(getattr(concept, language)) >= 2
-        for word in getattr(concept, language):
-            assert word in said, f"{word} is never said"
-
-
-@pytest.mark.parametrize("language", captions.LANGUAGES)
-def test_captions_say_what_the_scene_is(language: str) -> None:
-    rng = random.Random(2)
-
-    def says(text: str, concept: Any) -> bool:
-        return any(word in text for word in getattr(concept, language))
-
-    for _ in range(4000):
-        scene = scenes.sample(rng)
-        text = captions.caption(scene, rng, language).lower()
-        assert says(text, OBJECT[scene.object]), (scene, text)
-        if scene.colour and scene.colour_said:
-            assert says(text, COLOUR[scene.colour]), (scene, text)
-        if scene.background:
-            assert says(text, COLOUR[scene.background]), (scene, text)
-        if scene.position != "centre":
-            assert says(text, POSITION[scene.position]), (scene, text)
-        if scene.size != "mid":
-            assert says(text, SIZE[scene.size]), (scene, text)
-
-
-def test_cats_can_be_asked_for_in_the_words_of_people() -> None:
-    rng = random.Random(3)
-    scene = Scene("cat")
-    said = {captions.caption(scene, rng, rng.choice(captions.LANGUAGES)) for _ in range(8000)}
-    assert {"一只可爱的猫咪", "a cute cat", "cat"} <= said
-
-
-# Tokenizer
-
-
-def test_tokenizer_gives_back_captions_and_keeps_han_apart(words: Path) -> None:
-    tokens = tokenizer.load(words)
-    rng = random.Random(4)
-    for _ in range(300):
-        text = captions.caption(scenes.sample(rng), rng, rng.choice(captions.LANGUAGES))
-        assert tokens.decode(tokens.encode(text).ids, skip_special_tokens=False) == text
-    for concept in (*OBJECTS, *COLOURS):
-        for word in concept.zh:
-            assert len(tokens.encode(word).ids) == len(word)
-
-
-def test_tokenizer_agrees_with_transformers_and_the_template(words: Path) -> None:
-    stock = Qwen2Tokenizer.from_pretrained(words)
-    tokens = tokenizer.load(words)
-    for text in ("a red circle on a blue background", "一只可爱的猫咪", "Ünknown 龘 🐱 words\n"):
-        templated = stock.apply_chat_template(
-            [{"role": "user", "content": text}],
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=True,
-        )
-        assert templated == tokenizer.templated(text)
-        ids = tokens.encode(templated).ids
-        assert ids == stock(templated).input_ids
-        assert ids[0] == tokens.token_to_id("<|im_start|>")
-        assert tokens.decode(ids[-tokenizer.CLOSING_TOKENS :], skip_special_tokens=False) == (
-            "<|im_end|>\n<|im_start|>assistant\n"
-        )
 
 
 # The loop

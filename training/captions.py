@@ -1,253 +1,491 @@
-"""Captions: what a scene is, said in English or Chinese, in everyday frames.
+"""Captions: what a scene is, said in English or Chinese, in everyday wording.
 
-A caption says all that is not default: the object, a shape's colour when `colour_said`, the
-background when named, a place other than the middle, a size other than mid.
+A caption says all that is not default: the things, the colour of a shape when it is set, how many,
+how two things stand, the background, a place other than the middle, a size other than mid.
+
+`caption` uses the wordings of training, `unseen_caption` those that training never shows.
 """
 
 import random
+import re
 from collections.abc import Callable
+from typing import Protocol
 
-from training.scenes import Scene
-from training.vocabulary import COLOUR, COLOURS, OBJECT, POSITION, SIZE, Emoji
+from training import junk, wording
+from training.scenes import Scene, Thing
+from training.vocabulary import (
+    BACKDROP,
+    COLOUR,
+    COLOURS,
+    NUMBER,
+    OBJECT,
+    POSITION,
+    SIZE,
+    Emoji,
+    plural,
+)
+from training.wording import Frames
 
 LANGUAGES = ("en", "zh")
 
-_EN_PREFIXES = (
-    "a picture of", "an image of", "a photo of", "a drawing of", "an illustration of", "draw",
-    "please draw", "generate", "generate an image of", "create a picture of", "paint", "show me",
-    "make", "i want", "a render of", "an icon of", "a painting of", "there is",
+_GROUNDS = (
+    "background", "background", "background", "background", "background", "backdrop", "backdrop",
+    "wall", "bg", "canvas", "surface", "screen",
 )  # fmt: skip
-_ZH_PREFIXES = (
-    "画", "请画", "生成", "请生成", "画出", "一张图片，", "图片：", "一幅画：", "帮我画", "给我画",
-    "绘制", "我想要", "有", "创建", "一张照片，", "插画，", "显示", "来",
-)  # fmt: skip
-_EN_JUNK = (
-    "4k", "8k", "high quality", "cartoon style", "flat design", "vector art", "minimalist",
-    "digital art", "highly detailed", "clean lines", "soft light", "studio lighting", "simple",
-    "trending on artstation", "sharp focus", "best quality", "masterpiece", "beautiful", "poster",
-    "smiling happily", "looking at the camera", "cinematic", "watercolor", "oil painting",
-    "photorealistic", "no text", "for children", "modern style", "very pretty", "in good mood",
-    "professional photography", "bokeh", "hand drawn", "sticker", "logo", "wallpaper", "hd",
-    "sitting quietly", "thank you", "as nice as possible", "warm and friendly atmosphere",
-)  # fmt: skip
-_ZH_JUNK = (
-    "高清", "卡通风格", "扁平风格", "极简", "高质量", "细节丰富", "柔和的光线", "数字艺术", "简洁",
-    "矢量图", "插画风格", "可爱风", "写实风格", "电影感", "水彩画", "油画", "儿童画", "最佳质量",
-    "杰作", "专业摄影", "手绘风格", "贴纸", "壁纸", "开心地笑着", "看着镜头", "没有文字", "谢谢",
-    "非常好看", "现代感", "温馨的气氛", "海报设计", "线条清晰", "超清", "唯美", "安静地坐着",
-)  # fmt: skip
-_EN_BACKDROPS = ("background", "background", "background", "backdrop", "background colour", "bg")
-_EN_CUTE = ("cute", "lovely", "funny", "beautiful", "happy", "nice", "adorable", "pretty")
-_ZH_CUTE = ("可爱的", "漂亮的", "有趣的", "美丽的", "开心的", "好看的")
-_EN_PLAIN = ("plain", "solid", "simple", "uniform", "flat", "bright", "clean")
-_ZH_PLAIN = ("纯", "简单的", "干净的", "单一的", "明亮的")
+_ZH_GROUNDS = (
+    "背景",
+    "背景",
+    "背景",
+    "背景",
+    "背景",
+    "底色",
+    "底",
+    "背景墙",
+    "墙",
+    "画布",
+    "背景板",
+)
+_PLAIN = ("plain", "solid", "simple", "uniform", "flat", "bright", "clean", "light", "dark", "deep")
+_ZH_PLAIN = ("纯", "简单的", "干净的", "单一的", "明亮的", "浅", "深")
+_FILLERS = ("really", "just", "some", "nice", "kind of", "maybe", "also", "simply", "now", "then")
+_ZH_FILLERS = ("呢", "啊", "吧", "就", "也", "那种", "可能", "现在", "比较", "稍微")
+_SPARE = frozenset("is are a the there that it please me i you of be should which and we".split())
+"""Words of frames that may go missing."""
+
+_COMMANDS = frozenset(
+    "put place have keep move use make paint let take show someone somebody i we how what".split()
+)
+"""What whole sentences begin with, which nothing can stand around."""
+
+_ZH_COMMANDS = ("把", "让", "请", "我们", "有", "用", "什么")
+
+_ZH_NUMERALS = {1: ("一", "1"), 2: ("两", "两", "2", "二"), 3: ("三", "3"), 4: ("四", "4")}
+
+
+class _Writer(Protocol):
+    """Words scenes in one language."""
+
+    def sentence(self, scene: Scene, rng: random.Random) -> str:
+        """Return the plain text of a scene."""
+
+    def finish(self, text: str, rng: random.Random) -> str:
+        """Return the text among style words, in some case and punctuation."""
 
 
 def caption(scene: Scene, rng: random.Random, language: str) -> str:
-    """Return one caption of a scene."""
-    words = _WRITERS[language]
-    if _is_bare(scene) and rng.random() < 0.65:
-        text = words.bare(scene, rng)
-    else:
-        text = words.sentence(scene, rng)
-    return _finish(text, rng, language)
+    """Return one caption of a scene, in a wording of training."""
+    return _write(scene, rng, language, unseen=False)
 
 
-def lengthen(text: str, rng: random.Random, language: str, fits: Callable[[str], bool]) -> str:
-    """Return `text` among junk phrases, as many as it takes until `fits` holds."""
+def unseen_caption(scene: Scene, rng: random.Random, language: str) -> str:
+    """Return one caption of a scene, in a wording that training never shows."""
+    return _write(scene, rng, language, unseen=True)
+
+
+def long_caption(
+    scene: Scene, rng: random.Random, language: str, words: int, unseen: bool = False
+) -> str:
+    """Return a caption among everyday sentences: at least so many words, Chinese characters.
+
+    `unseen` takes sentences that training never shows; the caption itself is one of training.
+    """
+
+    def fits(text: str) -> bool:
+        return (len(text) if language == "zh" else len(text.split())) >= words
+
+    return lengthen(caption(scene, rng, language), rng, language, fits, unseen)
+
+
+def lengthen(
+    text: str,
+    rng: random.Random,
+    language: str,
+    fits: Callable[[str], bool],
+    unseen: bool = False,
+) -> str:
+    """Return a text among so many everyday sentences as it takes until `fits` holds.
+
+    It comes anywhere among them, first and last as often as in the middle.
+    """
+    before = rng.choice((0.0, 1.0, rng.random(), rng.random()))
     while not fits(text):
-        text = _with_junk(text, rng, language)
+        more = junk.sentence(rng, language, unseen)
+        first, second = (more, text) if rng.random() < before else (text, more)
+        text = _two_sentences(first, second, rng, language)
     return text
 
 
+def _two_sentences(first: str, second: str, rng: random.Random, language: str) -> str:
+    if language == "zh":
+        return first.rstrip("。") + rng.choice("。。。，；") + second
+    stop = rng.choice((". ", ". ", ". ", ", ", "; ", " and "))
+    if "." in stop and rng.random() < 0.7:
+        second = second[0].upper() + second[1:]
+    return first.rstrip(".") + stop + second
+
+
+def _write(scene: Scene, rng: random.Random, language: str, unseen: bool) -> str:
+    writer = _WRITERS[language, unseen]
+    return writer.finish(writer.sentence(scene, rng), rng)
+
+
 def _is_bare(scene: Scene) -> bool:
-    return scene.background is None and scene.position == "centre" and scene.size == "mid"
+    """Return whether the one thing is all that there is to say."""
+    return len(scene.things) == 1 and scene == Scene(scene.things)
 
 
-def _finish(text: str, rng: random.Random, language: str) -> str:
-    if rng.random() < 0.3:
-        text = _with_junk(text, rng, language)
-    if rng.random() < 0.1:
-        text = _with_junk(text, rng, language)
-    if language == "zh":
-        return text + "。" if rng.random() < 0.25 else text
-    if rng.random() < 0.3:
-        text = text[0].upper() + text[1:]
-    elif rng.random() < 0.04:
-        text = text.upper()
-    return text + "." if rng.random() < 0.2 else text
-
-
-def _with_junk(text: str, rng: random.Random, language: str) -> str:
-    junk = rng.choice(_ZH_JUNK if language == "zh" else _EN_JUNK)
-    if rng.random() < 0.15:
-        junk = _nonsense(rng, language)
-    comma = ("，" if rng.random() < 0.8 else ",") if language == "zh" else ", "
-    return junk + comma + text if rng.random() < 0.3 else text + comma + junk
-
-
-def _nonsense(rng: random.Random, language: str) -> str:
-    """Return a word that means nothing, so that unknown words do not disturb."""
-    if language == "zh":
-        return "".join(chr(rng.randrange(0x4E00, 0x9FA5)) for _ in range(rng.randint(1, 3)))
-    syllables = (rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(3))
-    return "".join(syllables) + rng.choice(("", "n", "r", "s", "t", "ing", "ed"))
+def _with_junk(text: str, rng: random.Random, comma: str, more: str) -> str:
+    return more + comma + text if rng.random() < 0.3 else text + comma + more
 
 
 class _English:
-    """The frames of English captions."""
+    """Writes English."""
 
-    def bare(self, scene: Scene, rng: random.Random) -> str:
-        return rng.choice(("", "", "a ", "a ", "one ", "the ")) + self._thing(scene, rng)
+    def __init__(self, unseen: bool) -> None:
+        self.unseen = unseen
 
     def sentence(self, scene: Scene, rng: random.Random) -> str:
-        subject, place = self._subject(scene, rng), self._place(scene, rng)
-        prefix = rng.choice(_EN_PREFIXES) + " " if rng.random() < 0.4 else ""
-        if scene.background is None:
-            return prefix + " ".join(filter(None, (subject, place)))
-        colour = rng.choice(COLOUR[scene.background].en)
-        if rng.random() < 0.25:
-            return self._background_first(colour, subject, place, rng)
-        behind = self._behind(colour, rng)
-        parts = [place, behind] if rng.random() < 0.5 else [behind, place]
-        return prefix + "".join([subject, *(_spaced(part) for part in parts if part)])
+        if _is_bare(scene) and not self.unseen and rng.random() < 0.42:
+            return self._thing(scene.things[0], rng, plain=rng.random() < 0.75)
+        text = self._scene(scene, rng)
+        # What is unseen of a sentence with no other frame is what stands around it.
+        whole = text.split()[0] in _COMMANDS
+        if not whole and (rng.random() < 0.4 or (self.unseen and _is_bare(scene))):
+            text = self._fill(wording.EN_WHOLE, rng, x=text)
+        return text
+
+    def finish(self, text: str, rng: random.Random) -> str:
+        for share in (0.28, 0.1):
+            if rng.random() < share:
+                text = _with_junk(text, rng, rng.choice((", ", ", ", " ", ". ")), self._junk(rng))
+        case = rng.random()
+        if case < 0.3:
+            text = text[:1].upper() + text[1:]
+        elif case < 0.33:
+            text = text.upper()
+        elif case < 0.35:
+            text = text.title()
+        if text[-1].isalnum() and rng.random() < 0.25:
+            text += rng.choice((".", ".", ".", "!", ",", " "))
+        return text
+
+    def _fill(self, frames: Frames, rng: random.Random, **slots: str) -> str:
+        frame = rng.choice(frames.of(self.unseen))
+        if not self.unseen and rng.random() < 0.12:
+            frame = _disturbed(frame, rng)
+        return frame.format(**slots)
+
+    def _junk(self, rng: random.Random) -> str:
+        kind = rng.random()
+        if kind < 0.12:
+            return junk.nonsense(rng, "en")
+        if kind < 0.2:
+            return junk.unknown(rng, "en", self.unseen)
+        if kind < 0.3:
+            return junk.sentence(rng, "en", self.unseen)
+        return junk.words(junk.EN_STYLE, rng, self.unseen)
+
+    def _scene(self, scene: Scene, rng: random.Random) -> str:
+        if not scene.things and (scene.background is None or rng.random() < 0.25):
+            subject = self._unknown(rng)
+        elif not scene.things:
+            return self._empty(scene.background or "", rng)
+        elif len(scene.things) == 2:
+            subject = self._two(scene, rng)
+        else:
+            subject = self._subject(scene, rng)
+        place = self._place(scene, rng)
+        if place and rng.random() < 0.7:
+            subject, place = self._fill(wording.EN_PLACED, rng, s=subject, p=place), ""
+        if scene.background is not None:
+            subject = self._on(scene.background, subject, rng)
+        return self._fill(wording.EN_PLACED, rng, s=subject, p=place) if place else subject
+
+    def _unknown(self, rng: random.Random) -> str:
+        thing = junk.unknown(rng, "en", self.unseen)
+        kind = rng.random()
+        if kind < 0.06:
+            thing = f"{rng.choice(rng.choice(COLOURS).en)} {thing}"
+        elif kind < 0.16:
+            thing = f"{junk.words(junk.EN_NICE, rng, self.unseen)} {thing}"
+        elif kind < 0.24:
+            return f"{thing} and {junk.unknown(rng, 'en', self.unseen)}"
+        elif kind < 0.32:
+            return junk.sentence(rng, "en", self.unseen)
+        return _article(thing, rng)
+
+    def _empty(self, background: str, rng: random.Random) -> str:
+        if background in COLOUR:
+            colour = self._colour(background, rng)
+            frames = wording.EN_EMPTY_COLOUR
+            return self._fill(frames, rng, c=colour, ac=_a(colour), g=rng.choice(_GROUNDS))
+        backdrop = BACKDROP[background]
+        noun = rng.choice(backdrop.nouns)
+        slots = {"in": rng.choice(backdrop.en), "an": noun, "n": _bare(noun)}
+        return self._fill(wording.EN_EMPTY_SCENE, rng, **slots)
+
+    def _on(self, background: str, subject: str, rng: random.Random) -> str:
+        ground = rng.choice(_GROUNDS)
+        if rng.random() < 0.05:
+            subject = _with_junk(subject, rng, ", ", self._junk(rng))
+        if background in COLOUR:
+            colour = self._colour(background, rng)
+            slots = {"c": colour, "ac": _a(colour), "g": ground}
+            return self._fill(wording.EN_COLOURED, rng, s=subject, **slots)
+        backdrop = BACKDROP[background]
+        if rng.random() < 0.5:
+            where = {"in": rng.choice(backdrop.en)}
+            return self._fill(wording.EN_IN_PLACE, rng, s=subject, **where)
+        noun = rng.choice(backdrop.nouns)
+        return self._fill(wording.EN_AT_SCENE, rng, s=subject, an=noun, n=_bare(noun), g=ground)
+
+    def _colour(self, name: str, rng: random.Random) -> str:
+        colour = rng.choice(COLOUR[name].en)
+        return f"{rng.choice(_PLAIN)} {colour}" if rng.random() < 0.15 else colour
+
+    def _place(self, scene: Scene, rng: random.Random) -> str:
+        said = scene.position != "centre" or (len(scene.things) == 1 and rng.random() < 0.07)
+        return rng.choice(POSITION[scene.position].en) if said else ""
+
+    def _two(self, scene: Scene, rng: random.Random) -> str:
+        first, second = (_article(self._thing(thing, rng), rng) for thing in scene.things)
+        frames = wording.EN_ABOVE if scene.relation == "above" else wording.EN_BESIDE
+        return self._fill(frames, rng, a=first, b=second)
 
     def _subject(self, scene: Scene, rng: random.Random) -> str:
-        thing = self._thing(scene, rng)
-        if scene.size != "mid" or rng.random() < 0.02:
-            thing = f"{rng.choice(SIZE[scene.size].en)} {thing}"
-        article = rng.choice(("a", "a", "a", "a", "one", "the", ""))
-        if article == "a":
-            article = "an" if thing[0] in "aeiou" else "a"
-        return f"{article} {thing}".strip()
+        many = scene.count > 1
+        thing = self._thing(scene.things[0], rng, many)
+        if scene.size != "mid" or (not many and rng.random() < 0.03):
+            thing = self._sized(scene.size, thing, rng)
+        if not many:
+            return _article(thing, rng)
+        number = rng.choice(NUMBER[scene.count].en)
+        if number.startswith("a "):
+            return f"{number} {thing}"
+        return self._fill(wording.EN_COUNTED, rng, k=number, m=thing)
 
-    def _thing(self, scene: Scene, rng: random.Random) -> str:
-        thing = OBJECT[scene.object]
-        noun = rng.choice(thing.en)
-        if isinstance(thing, Emoji):
-            kind = rng.random()
-            if kind < 0.06:
-                return f"{rng.choice(rng.choice(COLOURS).en)} {noun}"
-            return f"{rng.choice(_EN_CUTE)} {noun}" if kind < 0.3 else noun
-        if not scene.colour_said or scene.colour is None:
-            return noun
-        return self._coloured(noun, rng.choice(COLOUR[scene.colour].en), rng)
+    def _sized(self, size: str, thing: str, rng: random.Random) -> str:
+        word = rng.choice(SIZE[size].en)
+        kind = rng.random()
+        if kind < 0.7:
+            return f"{word} {thing}"
+        if kind < 0.85:
+            return f"{rng.choice(('very', 'really', 'rather', 'quite'))} {word} {thing}"
+        return f"{thing}{rng.choice((' that is ', ' which is ', ', '))}{word}"
+
+    def _thing(
+        self, thing: Thing, rng: random.Random, many: bool = False, plain: bool = False
+    ) -> str:
+        drawn = OBJECT[thing.object]
+        noun = rng.choice(drawn.en)
+        noun = plural(noun) if many else noun
+        if thing.colour is not None:
+            return self._coloured(noun, self._colour(thing.colour, rng), rng)
+        kind = 1.0 if plain else rng.random()
+        if isinstance(drawn, Emoji) and kind < 0.07:
+            return self._coloured(noun, rng.choice(rng.choice(COLOURS).en), rng)
+        if kind < 0.25:
+            return f"{junk.words(junk.EN_NICE, rng, self.unseen)} {noun}"
+        if isinstance(drawn, Emoji) and kind < 0.29:
+            return f"{noun} {rng.choice(junk.EN_DOING.of(self.unseen))}"
+        return noun
 
     def _coloured(self, noun: str, colour: str, rng: random.Random) -> str:
         kind = rng.random()
-        if kind < 0.72:
+        if kind < 0.78:
             return f"{colour} {noun}"
-        if kind < 0.8:
-            return f"{rng.choice(_EN_PLAIN)} {colour} {noun}"
-        if kind < 0.85:
+        if kind < 0.84:
             return f"{colour}{rng.choice((' colored', ' coloured', '-colored'))} {noun}"
-        if kind < 0.93:
-            return f"{noun} in {colour}"
-        return f"{noun} that is {colour}"
-
-    def _place(self, scene: Scene, rng: random.Random) -> str:
-        if scene.position == "centre" and rng.random() > 0.2:
-            return ""
-        place = rng.choice(POSITION[scene.position].en)
-        if place != "centered" and rng.random() < 0.15:
-            place += rng.choice((" of the picture", " of the image"))
-        return place
-
-    def _behind(self, colour: str, rng: random.Random) -> str:
-        backdrop = rng.choice(_EN_BACKDROPS)
-        if rng.random() < 0.2:
-            colour = f"{rng.choice(_EN_PLAIN)} {colour}"
-        a = "an" if colour[0] in "aeiou" else "a"
-        frames = (
-            f"on {a} {colour} {backdrop}", f"on {a} {colour} {backdrop}",
-            f"on {a} {colour} {backdrop}", f"against {a} {colour} {backdrop}",
-            f"in front of {a} {colour} {backdrop}", f"with {a} {colour} {backdrop}",
-            f"over {a} {colour} {backdrop}", f", {colour} {backdrop}", f", {colour} {backdrop}",
-            f", {backdrop} is {colour}", f", the background is {colour}", f"on {colour}",
-            f", background: {colour}", f"on {a} {colour} canvas", f"against {colour}",
-        )  # fmt: skip
-        return rng.choice(frames)
-
-    def _background_first(self, colour: str, subject: str, place: str, rng: random.Random) -> str:
-        a = "an" if colour[0] in "aeiou" else "a"
-        subject = " ".join(filter(None, (subject, place)))
-        frames = (
-            f"on {a} {colour} background, {subject}", f"{colour} background, {subject}",
-            f"{a} {colour} background with {subject}", f"against {a} {colour} backdrop, {subject}",
-            f"on {a} {colour} background there is {subject}", f"{colour} background and {subject}",
-        )  # fmt: skip
-        return rng.choice(frames)
+        if kind < 0.88:
+            return f"{junk.words(junk.EN_NICE, rng, self.unseen)} {colour} {noun}"
+        return f"{noun} {rng.choice(('in', 'that is', 'which is', 'painted', 'colored'))} {colour}"
 
 
 class _Chinese:
-    """The frames of Chinese captions."""
+    """Writes Chinese."""
 
-    def bare(self, scene: Scene, rng: random.Random) -> str:
-        thing = OBJECT[scene.object]
-        count = rng.choice(("", "", f"一{rng.choice(thing.measures)}", "一个"))
-        return count + self._thing(scene, rng)
+    def __init__(self, unseen: bool) -> None:
+        self.unseen = unseen
 
     def sentence(self, scene: Scene, rng: random.Random) -> str:
-        subject, place = self._subject(scene, rng), self._place(scene, rng)
-        prefix = rng.choice(_ZH_PREFIXES) if rng.random() < 0.35 else ""
-        if scene.background is None:
-            return prefix + self._placed(subject, place, rng)
-        return prefix + self._on_background(scene.background, subject, place, rng)
+        if _is_bare(scene) and not self.unseen and rng.random() < 0.42:
+            return self._thing(scene.things[0], rng, plain=rng.random() < 0.75)
+        text = self._scene(scene, rng)
+        whole = text.startswith(_ZH_COMMANDS)
+        if not whole and (rng.random() < 0.4 or (self.unseen and _is_bare(scene))):
+            text = self._fill(wording.ZH_WHOLE, rng, x=text)
+        return text
 
-    def _subject(self, scene: Scene, rng: random.Random) -> str:
-        thing = OBJECT[scene.object]
-        count = rng.choice(("", f"一{rng.choice(thing.measures)}", "一个"))
-        size = ""
-        if scene.size != "mid" or rng.random() < 0.02:
-            size = rng.choice(SIZE[scene.size].zh)
-        return count + size + self._thing(scene, rng)
+    def finish(self, text: str, rng: random.Random) -> str:
+        for share in (0.28, 0.1):
+            if rng.random() < share:
+                text = _with_junk(text, rng, rng.choice("，，，, 。"), self._junk(rng))
+        if text[-1].isalnum() and rng.random() < 0.25:
+            text += rng.choice(("。", "。", "。", "！", "，", " ", "."))
+        return text
 
-    def _thing(self, scene: Scene, rng: random.Random) -> str:
-        thing = OBJECT[scene.object]
-        noun = rng.choice(thing.zh)
-        if isinstance(thing, Emoji):
-            kind = rng.random()
-            if kind < 0.06:
-                return f"{rng.choice(rng.choice(COLOURS).zh)}色的{noun}"
-            return f"{rng.choice(_ZH_CUTE)}{noun}" if kind < 0.35 else noun
-        if not scene.colour_said or scene.colour is None:
-            return noun
-        colour = rng.choice(COLOUR[scene.colour].zh)
-        return f"{colour}{rng.choice(('色的', '色的', '色', '色', ''))}{noun}"
+    def _fill(self, frames: Frames, rng: random.Random, **slots: str) -> str:
+        frame = rng.choice(frames.of(self.unseen))
+        if not self.unseen and rng.random() < 0.1:
+            frame = _disturbed_chinese(frame, rng)
+        return frame.format(**slots)
+
+    def _junk(self, rng: random.Random) -> str:
+        kind = rng.random()
+        if kind < 0.12:
+            return junk.nonsense(rng, "zh")
+        if kind < 0.2:
+            return junk.unknown(rng, "zh", self.unseen)
+        if kind < 0.3:
+            return junk.sentence(rng, "zh", self.unseen)
+        return junk.words(junk.ZH_STYLE, rng, self.unseen)
+
+    def _scene(self, scene: Scene, rng: random.Random) -> str:
+        if not scene.things and (scene.background is None or rng.random() < 0.25):
+            subject = self._unknown(rng)
+        elif not scene.things:
+            return self._empty(scene.background or "", rng)
+        elif len(scene.things) == 2:
+            subject = self._two(scene, rng)
+        else:
+            subject = self._subject(scene, rng)
+        place = self._place(scene, rng)
+        if place and rng.random() < 0.7:
+            subject, place = self._fill(wording.ZH_PLACED, rng, s=subject, p=place), ""
+        if scene.background is not None:
+            subject = self._on(scene.background, subject, rng)
+        return self._fill(wording.ZH_PLACED, rng, s=subject, p=place) if place else subject
+
+    def _unknown(self, rng: random.Random) -> str:
+        thing = junk.unknown(rng, "zh", self.unseen)
+        kind = rng.random()
+        if kind < 0.06:
+            return f"{rng.choice(rng.choice(COLOURS).zh)}色的{thing}"
+        if kind < 0.16:
+            return f"{junk.words(junk.ZH_NICE, rng, self.unseen)}{thing}"
+        if kind < 0.24:
+            return f"{thing}和{junk.unknown(rng, 'zh', self.unseen)}"
+        if kind < 0.32:
+            return junk.sentence(rng, "zh", self.unseen)
+        return rng.choice(("", "", "一个", "一位", "一只", "一些")) + thing
+
+    def _empty(self, background: str, rng: random.Random) -> str:
+        if background in COLOUR:
+            colour, ground = self._colour(background, rng), rng.choice(_ZH_GROUNDS)
+            return self._fill(wording.ZH_EMPTY_COLOUR, rng, c=colour, g=ground)
+        backdrop = BACKDROP[background]
+        slots = {"in": rng.choice(backdrop.places), "n": rng.choice(backdrop.zh)}
+        return self._fill(wording.ZH_EMPTY_SCENE, rng, **slots)
+
+    def _on(self, background: str, subject: str, rng: random.Random) -> str:
+        if rng.random() < 0.05:
+            subject = _with_junk(subject, rng, "，", self._junk(rng))
+        if background in COLOUR:
+            colour, ground = self._colour(background, rng), rng.choice(_ZH_GROUNDS)
+            return self._fill(wording.ZH_COLOURED, rng, s=subject, c=colour, g=ground)
+        backdrop = BACKDROP[background]
+        if rng.random() < 0.5:
+            where = {"in": rng.choice(backdrop.places)}
+            return self._fill(wording.ZH_IN_PLACE, rng, s=subject, **where)
+        return self._fill(wording.ZH_AT_SCENE, rng, s=subject, n=rng.choice(backdrop.zh))
+
+    def _colour(self, name: str, rng: random.Random) -> str:
+        colour = rng.choice(COLOUR[name].zh) + ("色" if rng.random() < 0.88 else "")
+        return rng.choice(_ZH_PLAIN) + colour if rng.random() < 0.12 else colour
 
     def _place(self, scene: Scene, rng: random.Random) -> str:
-        if scene.position == "centre" and rng.random() > 0.2:
-            return ""
-        place = rng.choice(POSITION[scene.position].zh)
-        return rng.choice(("", "画面", "图片")) + place
+        said = scene.position != "centre" or (len(scene.things) == 1 and rng.random() < 0.07)
+        return rng.choice(POSITION[scene.position].zh) if said else ""
 
-    def _placed(self, subject: str, place: str, rng: random.Random) -> str:
-        if not place:
-            return subject
-        frames = (
-            f"{place}有{subject}", f"{subject}在{place}", f"{subject}，位于{place}",
-            f"{subject}，在{place}", f"{place}的{subject}", f"在{place}，{subject}",
-        )  # fmt: skip
-        return rng.choice(frames)
+    def _two(self, scene: Scene, rng: random.Random) -> str:
+        first, second = (self._counted(thing, "", rng) for thing in scene.things)
+        frames = wording.ZH_ABOVE if scene.relation == "above" else wording.ZH_BESIDE
+        return self._fill(frames, rng, a=first, b=second)
 
-    def _on_background(self, name: str, subject: str, place: str, rng: random.Random) -> str:
-        colour = rng.choice(COLOUR[name].zh) + rng.choice(("色", "色", "色", "色", "色", ""))
-        if rng.random() < 0.15:
-            colour = rng.choice(_ZH_PLAIN) + colour
-        placed = self._placed(subject, place, rng)
-        frames = (
-            f"{placed}，{colour}背景", f"{placed}，{colour}背景", f"{placed}，{colour}的背景",
-            f"{placed}，背景是{colour}", f"{placed}，背景为{colour}", f"{placed}，背景{colour}",
-            f"{colour}背景，{placed}", f"{colour}的背景，{placed}", f"{colour}背景上的{placed}",
-            f"在{colour}背景上，{placed}", f"{colour}背景上有{placed}", f"{placed}，{colour}底",
-            f"{colour}背景下的{placed}", f"{placed}，以{colour}为背景", f"{placed}在{colour}背景上",
-            f"在{colour}的背景上画{placed}", f"{colour}背景中的{placed}", f"{colour}底，{placed}",
-        )  # fmt: skip
-        return rng.choice(frames)
+    def _subject(self, scene: Scene, rng: random.Random) -> str:
+        size = ""
+        if scene.size != "mid" or (scene.count == 1 and rng.random() < 0.03):
+            size = rng.choice(SIZE[scene.size].zh)
+        if scene.count == 1:
+            return self._counted(scene.things[0], size, rng)
+        measures = OBJECT[scene.things[0].object].measures
+        number = rng.choice(_ZH_NUMERALS[scene.count])
+        space = " " if number.isascii() and rng.random() < 0.2 else ""
+        count = number + space + rng.choice((*measures, *measures, "个"))
+        thing = size + self._thing(scene.things[0], rng, many=True)
+        return self._fill(wording.ZH_COUNTED, rng, k=count, m=thing)
+
+    def _counted(self, thing: Thing, size: str, rng: random.Random) -> str:
+        """Return one thing, with `一` and a measure word or without."""
+        text = size + self._thing(thing, rng)
+        if text.startswith("一") or rng.random() < 0.4:
+            return text
+        measures = OBJECT[thing.object].measures
+        return rng.choice(("一", "一", "一", "1")) + rng.choice((*measures, *measures, "个")) + text
+
+    def _thing(
+        self, thing: Thing, rng: random.Random, many: bool = False, plain: bool = False
+    ) -> str:
+        drawn = OBJECT[thing.object]
+        # 一牙西瓜 has its number within.
+        noun = rng.choice([word for word in drawn.zh if not (many and word.startswith("一"))])
+        if thing.colour is not None:
+            return self._coloured(noun, thing.colour, rng)
+        kind = 1.0 if plain else rng.random()
+        if isinstance(drawn, Emoji) and kind < 0.07:
+            return self._coloured(noun, rng.choice(COLOURS).name, rng)
+        if kind < 0.25:
+            return junk.words(junk.ZH_NICE, rng, self.unseen) + noun
+        if isinstance(drawn, Emoji) and kind < 0.29:
+            return f"正在{rng.choice(junk.ZH_DOING.of(self.unseen))}的{noun}"
+        return noun
+
+    def _coloured(self, noun: str, name: str, rng: random.Random) -> str:
+        colour = rng.choice(COLOUR[name].zh)
+        shade = rng.choice(("浅", "深", "亮")) if rng.random() < 0.06 else ""
+        return f"{shade}{colour}{rng.choice(('色的', '色的', '色', '色', '', '颜色的'))}{noun}"
 
 
-def _spaced(part: str) -> str:
-    return part if part.startswith(",") else " " + part
+def _a(words: str) -> str:
+    """Return words with their indefinite article."""
+    vowel = words[0].lower() in "aeiou" and not words.startswith(("uni", "ufo", "one"))
+    return f"{'an' if vowel else 'a'} {words}"
 
 
-_WRITERS: dict[str, _English | _Chinese] = {"en": _English(), "zh": _Chinese()}
+def _bare(noun: str) -> str:
+    """Return a noun without its article."""
+    return re.sub(r"^(a|an|the) ", "", noun)
+
+
+def _article(thing: str, rng: random.Random) -> str:
+    """Return one thing with an article, or now and then without."""
+    if thing.startswith(("a ", "an ")):
+        return thing
+    article = rng.choice(("a", "a", "a", "a", "a", "one", "the", "", "my"))
+    return _a(thing) if article == "a" else f"{article} {thing}".strip()
+
+
+def _disturbed(frame: str, rng: random.Random) -> str:
+    """Return a frame with a word too many or one too few, as people write."""
+    words = frame.split(" ")
+    spare = [k for k, word in enumerate(words) if word in _SPARE]
+    if spare and rng.random() < 0.5:
+        del words[rng.choice(spare)]
+    else:
+        more = rng.choice(_FILLERS) if rng.random() < 0.6 else junk.nonsense(rng, "en")
+        words.insert(rng.randint(0, len(words)), more)
+    return " ".join(words)
+
+
+def _disturbed_chinese(frame: str, rng: random.Random) -> str:
+    """Return a frame with characters too many, never within a word of it."""
+    pieces = re.findall(r"\{\w+\}|[^{}]+", frame)
+    more = rng.choice(_ZH_FILLERS) if rng.random() < 0.6 else junk.nonsense(rng, "zh")
+    pieces.insert(rng.randint(0, len(pieces)), more)
+    return "".join(pieces)
+
+
+_WRITERS: dict[tuple[str, bool], _Writer] = {
+    **{("en", unseen): _English(unseen) for unseen in (False, True)},
+    **{("zh", unseen): _Chinese(unseen) for unseen in (False, True)},
+}

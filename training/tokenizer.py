@@ -16,7 +16,10 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from training import captions, scenes
 
 VOCABULARY_SIZE = 4096
-CAPTIONS = 20_000
+CAPTIONS = 40_000
+UNKNOWN_SHARE = 0.15
+"""Share of the captions that name nothing known, and of those with an everyday sentence."""
+
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CLOSING_TOKENS = 5
 """Tokens of the template after a prompt: <|im_end|>, newline, <|im_start|>, assistant, newline."""
@@ -35,11 +38,15 @@ def templated(prompt: str) -> str:
 
 
 def corpus(count: int, seed: int) -> Iterator[str]:
-    """Yield captions in both languages, with the words of the template among them."""
+    """Yield captions in both languages, everyday sentences, and the words of the template."""
     rng = random.Random(f"tokenizer/{seed}")
     for _ in range(count):
         language = rng.choice(captions.LANGUAGES)
-        yield captions.caption(scenes.sample(rng), rng, language) + "\nuser\nassistant\nsystem\n"
+        scene = scenes.Scene() if rng.random() < UNKNOWN_SHARE else scenes.sample(rng)
+        text = captions.caption(scene, rng, language)
+        if rng.random() < UNKNOWN_SHARE:
+            text = captions.long_caption(scene, rng, language, 40)
+        yield text + "\nuser\nassistant\nsystem\n"
 
 
 def learn(lines: Iterator[str], vocabulary_size: int = VOCABULARY_SIZE) -> Qwen2Tokenizer:

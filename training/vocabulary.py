@@ -49,12 +49,28 @@ class Emoji(Noun):
     glyph: str
 
 
+@dataclass(frozen=True)
+class Backdrop(Concept):
+    """A landscape; `en` says where something is, `zh` what is there.
+
+    nouns   what is there in English, with the article that it has
+    places  where something is in Chinese
+    """
+
+    nouns: tuple[str, ...]
+    places: tuple[str, ...]
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split("|"))
 
 
 def _emoji(name: str, glyph: str, en: str, zh: str, measures: str) -> Emoji:
     return Emoji(name, _words(en), _words(zh), _words(measures), glyph)
+
+
+def _backdrop(name: str, en: str, nouns: str, zh: str, places: str) -> Backdrop:
+    return Backdrop(name, _words(en), _words(zh), _words(nouns), _words(places))
 
 
 COLOURS = (
@@ -228,43 +244,75 @@ OBJECTS_OF_USE = (
 )
 
 BACKDROPS = (
-    Concept(
+    _backdrop(
         "meadow",
-        _words("in a meadow|on the grass|in a green field|on a lawn"),
-        _words("草地|草坪|草原"),
+        "in a meadow|on the grass|in a green field|on a lawn",
+        "a meadow|grass|a grassy field|a lawn",
+        "草地|草坪|草原",
+        "在草地上|在草坪上|在草原上|草地里",
     ),
-    Concept("sea", _words("on the sea|on the ocean|at sea|in the ocean"), _words("大海|海面|海洋")),
-    Concept(
+    _backdrop(
+        "sea",
+        "on the sea|on the ocean|at sea|in the ocean",
+        "the sea|the ocean|sea water",
+        "大海|海面|海洋",
+        "在大海上|在海面上|在海洋上|在大海里",
+    ),
+    _backdrop(
         "beach",
-        _words("on the beach|on a sandy beach|at the seaside"),
-        _words("沙滩|海滩|海边"),
+        "on the beach|on a sandy beach|at the seaside",
+        "a beach|a sandy beach|the seaside",
+        "沙滩|海滩|海边",
+        "在沙滩上|在海滩上|在海边",
     ),
-    Concept("desert", _words("in the desert|among sand dunes|on desert sand"), _words("沙漠|沙丘")),
-    Concept(
+    _backdrop(
+        "desert",
+        "in the desert|among sand dunes|on desert sand",
+        "a desert|sand dunes|desert sand",
+        "沙漠|沙丘",
+        "在沙漠里|在沙漠中|在沙丘上",
+    ),
+    _backdrop(
         "snow",
-        _words("in the snow|on a snowy field|in a winter landscape"),
-        _words("雪地|雪景|雪原"),
+        "in the snow|on a snowy field|in a winter landscape",
+        "snow|a snowy field|a winter landscape",
+        "雪地|雪景|雪原",
+        "在雪地里|在雪地上|在雪景中|在雪原上",
     ),
-    Concept(
+    _backdrop(
         "night",
-        _words("at night|under the night sky|under the stars|under a starry sky"),
-        _words("夜晚|夜空|星空"),
+        "at night|under the night sky|under the stars|under a starry sky",
+        "the night|the night sky|a starry sky",
+        "夜晚|夜空|星空",
+        "在夜晚|在夜空下|在星空下",
     ),
-    Concept(
+    _backdrop(
         "sunset",
-        _words("at sunset|in the evening glow|at dusk|under a sunset sky"),
-        _words("日落|夕阳|黄昏|晚霞"),
+        "at sunset|in the evening glow|at dusk|under a sunset sky",
+        "a sunset|the evening glow|dusk|a sunset sky",
+        "日落|夕阳|黄昏|晚霞",
+        "在日落时|在夕阳下|在黄昏|在黄昏时|在晚霞中",
     ),
-    Concept(
+    _backdrop(
         "mountains",
-        _words("in the mountains|in front of mountains|among the hills"),
-        _words("群山|山间|高山"),
+        "in the mountains|in front of mountains|among the hills",
+        "mountains|the hills|a mountain landscape",
+        "群山|山间|高山",
+        "在群山前|在群山之间|在山间|在高山前",
     ),
-    Concept("forest", _words("in the forest|in the woods|in a forest"), _words("森林|树林")),
-    Concept(
+    _backdrop(
+        "forest",
+        "in the forest|in the woods|in a forest",
+        "a forest|the woods|the forest",
+        "森林|树林",
+        "在森林里|在森林中|在树林里",
+    ),
+    _backdrop(
         "city",
-        _words("in the city|in front of a skyline|in a big city"),
-        _words("城市|都市|高楼"),
+        "in the city|in front of a skyline|in a big city",
+        "a city|a skyline|a big city",
+        "城市|都市|高楼",
+        "在城市里|在都市里|在都市中|在高楼前",
     ),
 )
 
@@ -375,12 +423,16 @@ def listed() -> dict[str, list[dict[str, object]]]:
 
 
 def _english(concept: Concept) -> tuple[str, ...]:
+    if isinstance(concept, Backdrop):
+        return concept.en + concept.nouns
     if not isinstance(concept, Noun):
         return concept.en
     return tuple(dict.fromkeys(chain(concept.en, map(plural, concept.en))))
 
 
 def _chinese(concept: Concept) -> tuple[str, ...]:
+    if isinstance(concept, Backdrop):
+        return concept.zh + concept.places
     if not isinstance(concept, Colour):
         return concept.zh
     return tuple(f"{word}色" for word in concept.zh) + concept.zh
