@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from sqlalchemy import update
@@ -38,6 +38,7 @@ from zing.errors import InsufficientCredits, Unavailable, ZingError
 from zing.service import Service
 from zing.store import Store
 from zing.store.schema import file
+from zing.task import Task
 
 # What each dialect's clients are used to: suffix, Content-Type, the first bytes.
 KINDS = {
@@ -64,9 +65,9 @@ def look(server: servers.Server, name: str, identity: str) -> Any:
     return ask(server, *requests.look(name, identity)).json()
 
 
-def draw(server: servers.Server, name: str) -> str:
+def draw(server: servers.Server, name: str, **asked: Any) -> str:
     """The id of a task that came by this dialect and has a picture."""
-    fields = compact(LEAST[name] | SMALL.get(name, {}))
+    fields = compact(LEAST[name] | SMALL.get(name, {}) | asked)
     identity = task_id(name, ask(server, "POST", SUBMIT[name], fields))
     servers.until(lambda: look(server, "evolink", identity)["status"] == "completed")
     return identity
@@ -349,6 +350,41 @@ def test_a_look_at_a_picture_says_how_much_of_the_prompt_was_seen(
     used, total = map(int, reply.headers["x-zing-prompt-tokens"].split("/"))
     assert 0 < used == total < 50
     assert "x-zing-prompt-tokens" not in ask(server, *requests.look(name, "no-task")).headers
+
+
+@each_dialect
+def test_a_look_at_a_picture_says_which_words_were_understood(
+    name: str, server: servers.Server
+) -> None:
+    for prompt, said in (("a Red circle, 猫", "Red,circle,猫"), ("quantum", "")):
+        asked = {"input": {"prompt": prompt}} if name == "kie" else {"prompt": prompt}
+        identity = draw(server, name, **asked)
+        header = ask(server, *requests.look(name, identity)).headers["x-zing-prompt-words"]
+        assert (header.isascii(), unquote(header)) == (True, said)
+        understood = server.zing("tasks", "show", identity)["result"]["understood"]
+        assert ",".join(understood) == said
+    assert "x-zing-prompt-words" not in ask(server, *requests.look(name, "no-task")).headers
+
+
+@pytest.mark.parametrize(
+    ("result", "header"),
+    [
+        ({}, None),
+        ({"understood": None}, None),
+        ({"understood": []}, ""),
+        ({"understood": ["teddy bear", "a,b", "猫"]}, "teddy%20bear,a%2Cb,%E7%8C%AB"),
+    ],
+)
+def test_words_in_a_header_are_encoded(result: dict[str, Any], header: str | None) -> None:
+    task = SimpleNamespace(result={"prompt_tokens": 3, "prompt_tokens_used": 3} | result)
+    assert app._seen(cast(Task, task)).get("X-Zing-Prompt-Words") == header
+
+
+def test_so_many_words_that_a_proxy_would_refuse_the_header_are_cut() -> None:
+    words = [f"猫{number}" for number in range(200)]
+    header = app._header(words)
+    assert 980 < len(header) <= app.WORDS_MAX
+    assert unquote(header).split(",") == words[: header.count(",") + 1]
 
 
 @each_dialect

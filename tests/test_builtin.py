@@ -41,13 +41,16 @@ def test_the_judge_does_not_pass_another_picture(tiles: list[sheet.Tile]) -> Non
 @pytest.mark.parametrize("prompt", ["a blue circle on a white background", "白色背景上的蓝色圆形"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_what_has_no_position_stands_in_the_middle(prompt: str, seed: int) -> None:
-    *_, picture = LocalEngine(BUILTIN, "cpu", 1).generate(Order(prompt, 160, 160, seed, 8))
+    engine = LocalEngine(BUILTIN, "cpu", 1)
+    side = next(width for width, height in engine.native_sizes if width == height)
+    *_, picture = engine.generate(Order(prompt, side, side, seed, 8))
     assert isinstance(picture, Picture)
+    assert picture.rendered == (side, side)
     red, blue = (picture.pixels[..., channel].astype(int) for channel in (0, 2))
     rows, columns = np.nonzero(blue - red > 90)
-    assert len(rows) > 400
-    assert abs(rows.mean() - 79.5) < 6
-    assert abs(columns.mean() - 79.5) < 6
+    assert len(rows) > side**2 / 64
+    assert abs(rows.mean() - (side - 1) / 2) < side / 26
+    assert abs(columns.mean() - (side - 1) / 2) < side / 26
 
 
 def test_all_files_are_small_and_sound() -> None:

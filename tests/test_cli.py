@@ -100,8 +100,32 @@ def test_an_own_checkpoint_draws(tmp_path: Path, small: Path) -> None:
     )
     result = json.loads(finished.stdout)
     assert result["rendered"] == [104, 80]
+    assert result["understood"] is None
     with Image.open(tmp_path / result["file"]) as image:
         assert image.size == (101, 76)
+
+
+def test_words_that_are_understood_are_said(tmp_path: Path) -> None:
+    command = ["generate", "a Red circle, 猫", "--size", "64x64", "-o", "a.png"]
+    finished = zing(*command, cwd=tmp_path)
+    first, second = finished.stdout.splitlines()
+    assert first.startswith("a.png  64x64  seed ")
+    assert second == "  understood: Red, circle, 猫"
+    assert finished.stderr == ""
+    result = json.loads(zing(*command, "--json", cwd=tmp_path).stdout)
+    assert result["understood"] == ["Red", "circle", "猫"]
+
+
+def test_a_prompt_without_a_known_word_is_drawn_and_it_is_said(tmp_path: Path) -> None:
+    command = ["generate", "quantum gravity", "--size", "64x64", "-o", "a.png"]
+    finished = zing(*command, cwd=tmp_path)
+    assert len(finished.stdout.splitlines()) == 1
+    assert finished.stderr == (
+        "The prompt has no word that builtin knows; `zing models show builtin` lists them.\n"
+    )
+    assert (tmp_path / "a.png").is_file()
+    asked = zing(*command, "--json", cwd=tmp_path)
+    assert (json.loads(asked.stdout)["understood"], asked.stderr) == ([], "")
 
 
 def test_cut_prompt_is_said(tmp_path: Path) -> None:
@@ -210,6 +234,7 @@ def test_models_list_show_verify(tmp_path: Path) -> None:
     assert listed == [{"name": shown["name"], "path": shown["path"]}]
     assert len(shown["sha256"]) == 64
     assert all(len(size) == 2 for size in shown["native_sizes"])
+    assert {"vocabulary", "languages", "steps", "licences", "card"} <= shown.keys()
     assert shown["sha256"] in zing("models", "show", "builtin", cwd=tmp_path).stdout
     assert "builtin is sound" in zing("models", "verify", cwd=tmp_path).stdout
     verified = json.loads(zing("models", "verify", "builtin", "--json", cwd=tmp_path).stdout)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from zing import cli, dialects, keys
+from zing import cli, dialects, keys, queue
 from zing.cli.opened import opened
 from zing.dialects import evolink
 from zing.errors import (
@@ -24,9 +24,10 @@ from zing.errors import (
     UnknownKey,
     UnknownTask,
 )
+from zing.queue import Outcome
 from zing.service import Asking
 from zing.store import switches
-from zing.task import ImageRequest
+from zing.task import ImageRequest, TaskState
 
 Zing = Callable[..., Any]
 
@@ -131,6 +132,35 @@ def test_a_task_is_listed_shown_and_cancelled(zing: Zing, task_id: str) -> None:
     assert zing("tasks", "watch", task_id)["state"] == "cancelled"
     with pytest.raises(NotCancellable):
         zing("tasks", "cancel", task_id)
+
+
+@pytest.mark.parametrize(
+    ("understood", "said"),
+    [
+        (["Red", "猫"], "Red, 猫"),
+        ([], "no word that the model knows"),
+        (None, None),
+    ],
+)
+def test_a_person_reads_which_words_of_a_task_were_understood(
+    zing: Zing,
+    task_id: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    understood: list[str] | None,
+    said: str | None,
+) -> None:
+    with opened(str(tmp_path / "data"), "") as service:
+        end = Outcome(TaskState.SUCCEEDED, result={"understood": understood})
+        service.store.write(lambda tx: queue.register(tx, "w1", "host", time.time(), 60.0))
+        model, now = service.served.name, time.time()
+        (held,) = service.store.write(lambda tx: queue.claim(tx, "w1", model, 1, now))
+        assert service.store.write(lambda tx: queue.settle(tx, held, end, now))
+    assert zing("tasks", "show", task_id)["result"] == {"understood": understood}
+    command = ["tasks", "show", task_id, "--data", str(tmp_path / "data")]
+    cli.app(command, standalone_mode=False, prog_name="zing")
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert rows.get("understood") == said
 
 
 def test_purging_forgets_old_tasks_and_keeps_the_ledger(zing: Zing, task_id: str) -> None:

@@ -68,7 +68,12 @@ class Operation:
             assert name not in (headers or {}) or name in response["headers"], name
 
 
-X_HEADERS = ("X-Request-Id", "X-Zing-Prompt-Tokens", "X-Zing-Prompt-Extend")
+X_HEADERS = (
+    "X-Request-Id",
+    "X-Zing-Prompt-Tokens",
+    "X-Zing-Prompt-Words",
+    "X-Zing-Prompt-Extend",
+)
 
 
 def validator(document: Any, schema: Any) -> jsonschema_rs.Draft202012Validator:

@@ -86,6 +86,29 @@ def test_tokens_of_the_prompt_are_told(engine: Engine) -> None:
     assert short.prompt_tokens == short.prompt_tokens_used
 
 
+def test_words_are_understood_where_the_checkpoint_lists_some(
+    tmp_path: Path, small: Path, builtin: Path
+) -> None:
+    order = Order("a Red circle, 抽象", 64, 64, seed=1, steps=1)
+    assert picture(LocalEngine(builtin, "cpu", 1), order).understood == ("Red", "circle")
+    unknown = Order("quantum gravity", 64, 64, seed=1, steps=1)
+    assert picture(LocalEngine(builtin, "cpu", 1), unknown).understood == ()
+    copy = checkpoints.copy(small, tmp_path / "copy")
+    assert picture(LocalEngine(copy, "cpu", 1), order).understood is None
+    listed = {"vocabulary": {"moods": [{"name": "abstract", "zh": ["抽象"]}]}}
+    (copy / "zing.json").write_text(json.dumps(listed))
+    assert picture(LocalEngine(copy, "cpu", 1), order).understood == ("抽象",)
+
+
+def test_words_that_were_cut_off_are_not_understood(tmp_path: Path, small: Path) -> None:
+    copy = checkpoints.copy(small, tmp_path / "copy")
+    listed = [{"name": word, "en": [word]} for word in ("circle", "square")]
+    manifest = {"max_sequence_length": 64, "vocabulary": {"objects": listed}}
+    (copy / "zing.json").write_text(json.dumps(manifest))
+    order = Order(f"circle {'猫' * 100} square", 64, 64, seed=1, steps=1)
+    assert picture(LocalEngine(copy, "cpu", 1), order).understood == ("circle",)
+
+
 def test_the_manifest_can_set_the_longest_prompt(tmp_path: Path, small: Path) -> None:
     copy = checkpoints.copy(small, tmp_path / "copy")
     for manifest, used in (({}, 512), ({"max_sequence_length": 64}, 64)):

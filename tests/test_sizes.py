@@ -1,9 +1,12 @@
 """Sizes as people write them, and how each is reached without stretching."""
 
+from itertools import pairwise
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from training.scenes import NATIVE_SIZES
 from zing.errors import BadSize
 from zing.sizes import RATIOS, SIDE_MAX, SIDE_MIN, nearest, parse_size, plan
 
@@ -100,6 +103,64 @@ def test_native_rendering_covers_without_stretching(
     for scaled, rendered in zip(made.scaled, made.render, strict=True):
         assert abs(scaled - rendered * factor) <= 0.5 + 1e-6
     assert_centred(made.box, made.scaled, size)
+
+
+# What the providers document of a picture's sides.
+offered = st.integers(376, 1536)
+LOST_MOST = 0.2  # of one side
+LOST_MOST_OF_A_RATIO = 0.0625  # 16:9 is cut out of 5:3
+
+
+def test_native_sizes_can_be_rendered_and_lie_both_ways() -> None:
+    assert len(set(NATIVE_SIZES)) == len(NATIVE_SIZES)
+    assert all(side % 32 == 0 for size in NATIVE_SIZES for side in size)
+    assert {(height, width) for width, height in NATIVE_SIZES} == set(NATIVE_SIZES)
+
+
+@settings(max_examples=2000)
+@given(st.tuples(offered, offered))
+@example((1068, 436))
+@example((376, 1536))
+@example((1536, 376))
+@example((1535, 376))
+def test_the_native_sizes_lose_at_most_a_fifth_of_one_side(size: tuple[int, int]) -> None:
+    made = plan(size, 32, NATIVE_SIZES)
+    lost = [1 - kept / whole for kept, whole in zip(size, made.scaled, strict=True)]
+    assert min(lost) == 0
+    assert max(lost) <= LOST_MOST
+    # Never stretched: one factor, up to half a pixel of rounding in the side that is cut.
+    factor = max(kept / side for kept, side in zip(size, made.render, strict=True))
+    for scaled, rendered in zip(made.scaled, made.render, strict=True):
+        assert abs(scaled - rendered * factor) <= 0.5 + 1e-6
+    assert_centred(made.box, made.scaled, size)
+
+
+@given(st.tuples(offered, offered))
+def test_a_native_size_lies_as_the_size_that_is_asked_for(size: tuple[int, int]) -> None:
+    (width, height), (wide, high) = plan(size, 32, NATIVE_SIZES).render, size
+    assert (width - height) * (wide - high) >= 0
+
+
+def test_nothing_loses_as_much_as_a_fifth() -> None:
+    """Aspect ratios are all that counts: the worst lie in the middle between two native ones."""
+    ratios = sorted(width / height for width, height in NATIVE_SIZES)
+    between = [1 - (low / high) ** 0.5 for low, high in pairwise(ratios)]
+    beyond = 1 - ratios[-1] / (1536 / 376)
+    assert max(*between, beyond) == pytest.approx(0.1835, abs=1e-4)
+    assert max(*between, beyond) < LOST_MOST
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_a_ratio_gets_a_native_size_that_lies_like_it_and_loses_little(ratio: str) -> None:
+    size = RATIOS[ratio]
+    made = plan(size, 32, NATIVE_SIZES)
+    lost = [1 - kept / whole for kept, whole in zip(size, made.scaled, strict=True)]
+    assert min(lost) == 0
+    exact = {"1:1", "3:2", "2:3", "2:1", "1:2"}
+    worst = {"4:3": 1 / 28, "3:4": 1 / 28, "16:9": 1 / 16, "9:16": 1 / 16}
+    assert max(lost) == pytest.approx(worst.get(ratio, 0.0), abs=1e-9)
+    assert max(lost) <= LOST_MOST_OF_A_RATIO
+    assert (ratio in exact) == (max(lost) == 0)
 
 
 def assert_centred(

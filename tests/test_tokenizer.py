@@ -64,6 +64,23 @@ def test_long_prompt_loses_its_end_and_keeps_the_template() -> None:
     assert tokens.ids[:100] == reference("猫" * 2000)[:100]
 
 
+@pytest.mark.parametrize("piece", ["猫", "circle ", "é", "🐱", "\n猫"])
+def test_what_was_seen_of_a_long_prompt_is_its_beginning(piece: str) -> None:
+    prompt = piece * 600
+    tokens = OURS.encode(prompt)
+    assert 0 < tokens.seen < len(prompt)
+    again = OURS.encode(prompt[: tokens.seen])
+    assert abs(again.total - 512) <= 4  # a character may be several tokens
+    assert again.seen == tokens.seen
+
+
+@settings(max_examples=100, deadline=None)
+@given(prompts)
+def test_of_a_prompt_that_fits_all_was_seen(prompt: str) -> None:
+    if "<|" not in prompt:
+        assert OURS.encode(prompt, max_tokens=10**6).seen == len(prompt)
+
+
 def test_prompt_that_just_fits_is_not_cut() -> None:
     room = 512 - (OURS.encode("猫").total - 1)
     tokens = OURS.encode("猫" * room)

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tests import checkpoints
 from zing import models
 from zing.engine.local import LocalEngine, verify
+from zing.engine.zimage.config import Concept, Group, read_manifest
 from zing.errors import BadCheckpoint
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
@@ -326,3 +328,58 @@ def test_manifest_with_bad_sizes_is_refused(copy: Path, sizes: object) -> None:
 def test_manifest_with_no_room_for_a_prompt_is_refused(copy: Path, longest: object) -> None:
     (copy / "zing.json").write_text(json.dumps({"max_sequence_length": longest}))
     assert "max_sequence_length" in refusal(copy)
+
+
+CAT = {"name": "cat", "en": ["cat"], "zh": ["猫"]}
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "said"),
+    [
+        ("cat", "kinds of words"),
+        (["cat"], "kinds of words"),
+        ({f"kind {number}": [] for number in range(17)}, "at most 16 kinds"),
+        ({"": [CAT]}, "a kind of words"),
+        ({"a\nb": [CAT]}, "a kind of words"),
+        ({"objects": "cat"}, "a list of at most"),
+        ({"objects": [CAT] * 4097}, "a list of at most 4096"),
+        ({"objects": [CAT, "cat"]}, r"objects\[1\] must be an object with a name"),
+        ({"objects": [{"en": ["cat"]}]}, r"objects\[0\] must be an object with a name"),
+        ({"objects": [{"name": 7}]}, "with a name"),
+        ({"objects": [CAT | {"en": "cat"}]}, r"objects\[0\].en must be a list"),
+        ({"objects": [CAT | {"zh": ["猫"] * 65}]}, "zh must be a list of at most 64"),
+        ({"objects": [CAT | {"en": ["x" * 65]}]}, "words of 1 to 64"),
+        ({"objects": [CAT | {"en": [7]}]}, "words of 1 to 64"),
+        ({"objects": [CAT | {"en": [""]}]}, "words of 1 to 64"),
+        ({"objects": [CAT | {"en": ["--"]}]}, "words of 1 to 64"),
+        ({"objects": [CAT | {"zh": ["\x1b[2J"]}]}, "words of 1 to 64"),
+    ],
+)
+def test_manifest_with_a_bad_vocabulary_is_refused(
+    copy: Path, vocabulary: object, said: str
+) -> None:
+    (copy / "zing.json").write_text(json.dumps({"vocabulary": vocabulary}))
+    message = refusal(copy)
+    assert "zing.json: vocabulary" in message
+    assert re.search(said, message)
+
+
+@pytest.mark.parametrize("vocabulary", [None, {}, {"objects": []}])
+def test_manifest_without_words_has_no_vocabulary(copy: Path, vocabulary: object) -> None:
+    (copy / "zing.json").write_text(json.dumps({"vocabulary": vocabulary}))
+    assert read_manifest(copy, 1).vocabulary == ()
+
+
+def test_manifest_names_words_of_each_kind(copy: Path) -> None:
+    listed = {"objects": [CAT], "colours": [], "dances": [{"name": "tango", "more": 1}]}
+    (copy / "zing.json").write_text(json.dumps({"vocabulary": listed}))
+    assert read_manifest(copy, 1).vocabulary == (
+        Group("objects", (Concept("cat", ("cat",), ("猫",)),)),
+        Group("dances", (Concept("tango", (), ()),)),
+    )
+
+
+@pytest.mark.parametrize("steps", [0, -8, 101, "8", 8.0, True])
+def test_manifest_with_bad_steps_is_refused(copy: Path, steps: object) -> None:
+    (copy / "zing.json").write_text(json.dumps({"steps": steps}))
+    assert "steps must be a whole number" in refusal(copy)

@@ -2,11 +2,12 @@
 
 import errno
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,45 @@ def test_a_task_is_drawn_kept_and_paid(studio: Studio) -> None:
     assert done.result["sha256"] == pictures.sha256(pixels(engine.drawn[0]))
     assert (done.result["rendered"], done.result["prompt_tokens"]) == ([64, 64], 12)
     assert started <= done.result["drawn_at"] <= (done.ended_at or 0)
+
+
+@pytest.mark.parametrize(
+    ("understood", "kept", "level", "said"),
+    [
+        (("猫", "Red"), ["猫", "Red"], logging.INFO, "is drawn; understood: 猫, Red"),
+        (
+            (),
+            [],
+            logging.WARNING,
+            f"is drawn; the prompt has no word that {MODEL} knows; "
+            f"`zing models show {MODEL}` lists them",
+        ),
+        (None, None, logging.INFO, "is drawn"),
+    ],
+)
+def test_words_that_were_understood_are_kept_and_logged(
+    studio: Studio,
+    caplog: pytest.LogCaptureFixture,
+    understood: tuple[str, ...] | None,
+    kept: list[str] | None,
+    level: int,
+    said: str,
+) -> None:
+    caplog.set_level(logging.INFO, "zing.worker")
+    task = studio.accept()
+    studio.run(lambda order: iter([replace(picture(order), understood=understood)]))
+    assert studio.find(task).result["understood"] == kept
+    (record,) = [each for each in caplog.records if "is drawn" in each.getMessage()]
+    assert (record.levelno, record.getMessage()) == (level, f"task {task.public_id} {said}")
+
+
+def test_a_task_without_a_picture_is_not_logged_as_drawn(
+    studio: Studio, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "zing.worker")
+    studio.accept()
+    studio.run(failing(OutOfMemory()))
+    assert "is drawn" not in caplog.text
 
 
 def test_a_picture_is_kept_for_its_time_from_the_end_of_its_task(studio: Studio) -> None:

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import accumulate
 from typing import Any
+from urllib.parse import quote
 
 from anyio import to_thread
 from starlette.applications import Starlette
@@ -43,12 +45,13 @@ from zing.extension import Extender, Off
 from zing.keys import Key
 from zing.service import Asking, Service
 from zing.store.idem import Sent
-from zing.task import Delivery, TaskView
+from zing.task import Delivery, Task, TaskView
 
 LOOK_MIN_S, LOOK_MAX_S = 0.05, 0.25  # between looks at a task that is waited for
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
 EXTENDED = "X-Zing-Prompt-Extend"
+WORDS_MAX = 1000  # bytes of a header that names words; proxies take some thousands for all
 REQUEST_ID = "zing.request_id"  # its place in a request's scope
 
 log = logging.getLogger(__name__)
@@ -204,7 +207,7 @@ class Endpoint:
     def _look(self, public_id: str, account_id: str) -> Answer:
         view = self.parts.service.look(public_id, account_id)
         answer = self.address.words(view)
-        return Answer(answer.status, answer.body, {**answer.headers, **_tokens(view)})
+        return Answer(answer.status, answer.body, {**answer.headers, **_seen(view.task)})
 
     def _delete(self, public_ids: Sequence[str], account_id: str) -> Answer:
         """Delete all or, where one of the ids is none of the account's, nothing."""
@@ -389,13 +392,22 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(methods))
 
 
-def _tokens(view: TaskView) -> dict[str, str]:
-    """Says how much of the prompt the model saw, where it is known."""
-    result = view.task.result
+def _seen(task: Task) -> dict[str, str]:
+    """Says how much of the prompt the model saw and which words it knew, where that is known."""
+    result = task.result
     if "prompt_tokens" not in result:
         return {}
     used, total = result["prompt_tokens_used"], result["prompt_tokens"]
-    return {"X-Zing-Prompt-Tokens": f"{used}/{total}"}
+    tokens = {"X-Zing-Prompt-Tokens": f"{used}/{total}"}
+    words = result.get("understood")  # pictures of earlier versions say nothing of it
+    return tokens if words is None else {**tokens, "X-Zing-Prompt-Words": _header(words)}
+
+
+def _header(words: Sequence[str]) -> str:
+    """Words with commas between, percent-encoded as a header must be ASCII; not all of many."""
+    encoded = [quote(word, safe="") for word in words]
+    ends = accumulate(len(word) + 1 for word in encoded)
+    return ",".join(word for word, end in zip(encoded, ends, strict=True) if end <= WORDS_MAX)
 
 
 def _response(answer: Answer) -> Response:

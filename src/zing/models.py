@@ -7,10 +7,17 @@ from importlib.resources import files
 from pathlib import Path
 
 from zing.engine.zimage import config as configs
+from zing.engine.zimage.config import Concept
 from zing.errors import BadCheckpoint, UnknownModel
 from zing.sizes import Size
 
 BUILTIN = "builtin"
+CARD = "README.md"
+# The plain figures, which a vocabulary lists among its objects.
+SHAPES = frozenset({"circle", "square", "triangle", "star", "heart", "diamond"})
+LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+Vocabulary = dict[str, tuple[Concept, ...]]
 
 
 @dataclass(frozen=True)
@@ -23,9 +30,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Description:
-    """What `zing models show` says; native_sizes is None where every size is rendered directly.
+    """What `zing models show` says.
 
-    sha256 is one hash over the names and hashes of the files in the checkpoint's own folders.
+    sha256        one hash over the names and hashes of the files in the checkpoint's own folders
+    native_sizes  None where every size is rendered directly
+    vocabulary    the words it knows by their kinds, None where it has no list; languages of these
+    steps         how many it was trained for; None where it does not say
+    licences      what, and its licence in words
+    card          the page about it in its folder; None where there is none
     """
 
     name: str
@@ -35,6 +47,11 @@ class Description:
     multiple: int
     bytes: int
     about: str
+    vocabulary: Vocabulary | None
+    languages: tuple[str, ...]
+    steps: int | None
+    licences: dict[str, str]
+    card: str | None
 
 
 def builtin() -> Model:
@@ -76,6 +93,7 @@ def describe(model: Model) -> Description:
     configs.read_index(model.path)
     multiple = 2 * configs.read_vae(model.path).factor
     manifest = configs.read_manifest(model.path, multiple)
+    vocabulary = {group.name: group.concepts for group in manifest.vocabulary}
     total, paths = hashlib.sha256(), checkpoint_files(model.path)
     for path in paths:
         total.update(f"{file_sha256(path)}  {_relative(path, model.path)}\n".encode())
@@ -87,6 +105,11 @@ def describe(model: Model) -> Description:
         multiple=multiple,
         bytes=sum(path.stat().st_size for path in paths),
         about=manifest.about,
+        vocabulary=vocabulary or None,
+        languages=_languages(vocabulary),
+        steps=manifest.steps,
+        licences=dict(manifest.licences),
+        card=_card(model.path),
     )
 
 
@@ -130,6 +153,21 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _languages(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The languages that the words are of."""
+    concepts = [concept for listed in vocabulary.values() for concept in listed]
+    return tuple(
+        name
+        for language, name in LANGUAGES.items()
+        if any(getattr(concept, language) for concept in concepts)
+    )
+
+
+def _card(folder: Path) -> str | None:
+    path = folder / CARD
+    return str(path) if os.path.isfile(path) else None  # noqa: PTH113
 
 
 def _relative(path: Path, folder: Path) -> str:

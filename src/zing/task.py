@@ -107,12 +107,15 @@ class Picture:
     rendered             the (width, height) the model drew before scaling and cutting
     prompt_tokens        tokens of the prompt with its template
     prompt_tokens_used   of these, the tokens that the model saw
+    understood           the words of the prompt that are in the model's vocabulary, as written;
+                         None where it has no list of words
     """
 
     pixels: NDArray[np.uint8]
     rendered: tuple[int, int]
     prompt_tokens: int
     prompt_tokens_used: int
+    understood: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

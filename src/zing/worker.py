@@ -22,6 +22,7 @@ from zing import config, pictures, queue
 from zing.blobs import Blobs
 from zing.config import LEASE, LINK_TTL, TASK_TIMEOUT
 from zing.engine.base import Engine, Order
+from zing.engine.vocabulary import told
 from zing.errors import (
     BadPicture,
     Cancelled,
@@ -312,9 +313,17 @@ class Worker:
             "rendered": list(picture.rendered),
             "prompt_tokens": picture.prompt_tokens,
             "prompt_tokens_used": picture.prompt_tokens_used,
+            "understood": picture.understood,
             "drawn_at": drawn_at,
         }
-        self._settle(held, Outcome(TaskState.SUCCEEDED, result=result, file=file))
+        if self._settle(held, Outcome(TaskState.SUCCEEDED, result=result, file=file)):
+            self._tell(held, picture)
+
+    def _tell(self, held: Claim, picture: Picture) -> None:
+        """The line of the log for a picture: of the prompt's words only those of a known list."""
+        level = logging.WARNING if picture.understood == () else logging.INFO
+        words = told(picture.understood, self._model)
+        log.log(level, "task %s is drawn%s", held.task.public_id, words and f"; {words}")
 
     def _put(self, data: bytes, suffix: str, drawn_at: float) -> File:
         """The file of bytes that are on the disk; raises StorageFull or EngineFailed."""

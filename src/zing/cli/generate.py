@@ -24,6 +24,7 @@ from zing.cli.options import (
 from zing.cli.terminal import bar, plain, short
 from zing.config import DATA, DATABASE, DEVICE, MODEL, THREADS, folder, parse_threads
 from zing.engine.base import Order
+from zing.engine.vocabulary import told
 from zing.errors import BadFile, BadSetting, Refused
 from zing.task import PROMPT_MAX, SEED_MAX, STEPS_DEFAULT, ImageRequest, Progress
 
@@ -85,7 +86,11 @@ def generate(
         picture = _draw(engine, order)
         _keep(file, picture)
         seconds = round(time.perf_counter() - started, 3)
-        _report(_result(order, picture, file, found.name, seconds), as_json)
+        result = _result(order, picture, file, found.name, seconds)
+        if as_json:
+            print(json.dumps(result), flush=True)
+        else:
+            _report(result, model)
 
 
 def _requests(path: Path, size: str, seed: str | None, steps: str) -> list[ImageRequest]:
@@ -184,15 +189,14 @@ def _result(
         "rendered": list(picture.rendered),
         "prompt_tokens": picture.prompt_tokens,
         "prompt_tokens_used": picture.prompt_tokens_used,
+        "understood": picture.understood,
         "sha256": sha256(picture.pixels),
         "seconds": seconds,
     }
 
 
-def _report(result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result), flush=True)
-        return
+def _report(result: dict[str, Any], model: str) -> None:
+    """A line for the picture and one for what was understood; on standard error what was not."""
     size = f"{result['width']}x{result['height']}"
     print(
         f"{plain(result['file'])}  {size}  seed {result['seed']}  {result['seconds']:.1f} s",
@@ -201,3 +205,9 @@ def _report(result: dict[str, Any], as_json: bool) -> None:
     used, total = result["prompt_tokens_used"], result["prompt_tokens"]
     if used < total:
         print(f"The prompt was cut to {used} of its {total} tokens.", file=sys.stderr)
+    understood = result["understood"]
+    if understood:
+        print(f"  {told(understood, model)}", flush=True)
+    elif understood is not None:
+        words = plain(told(understood, model))
+        print(f"{words[0].upper()}{words[1:]}.", file=sys.stderr)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -16,10 +18,15 @@ from zing.cli.options import (
     ModelOption,
     ThreadsOption,
 )
-from zing.cli.terminal import plain
+from zing.cli.terminal import plain, wrapped
 from zing.config import DATA, DATABASE, DEVICE, MODEL, THREADS, folder, parse_threads
+from zing.engine.zimage.config import Concept
 
 app = typer.Typer(help="Checkpoints on this machine.", **PLAIN)
+COLUMNS_MAX, LABEL = 100, 14
+FACTS = ("name", "path", "sha256", "multiple", "bytes", "about", "native_sizes")
+DIRECTLY = "every size is rendered directly"
+NEAREST = "- any other size is the nearest of these, scaled and cut"
 NameArgument = Annotated[str, typer.Argument(help="A model's name or folder.")]
 
 
@@ -45,16 +52,72 @@ def show(
     _database: DatabaseOption = DATABASE.default,
     as_json: JsonOption = False,
 ) -> None:
-    """Describe a model."""
-    description = dataclasses.asdict(models.describe(models.find(name, folder(data))))
+    """Describe a model: what it draws and the words it knows, where it says so."""
+    found = models.describe(models.find(name, folder(data)))
     if as_json:
-        print(json.dumps(description))
-        return
-    sizes = description.pop("native_sizes")
-    shown = ", ".join(f"{width}x{height}" for width, height in sizes or ())
-    description["native_sizes"] = shown or "every size is rendered directly"
-    for field, value in description.items():
-        print(f"{field:13} {plain(str(value))}")
+        print(json.dumps(dataclasses.asdict(found)))
+    elif found.vocabulary is None:
+        _show_facts(found)
+    else:
+        _show_card(found, found.vocabulary)
+
+
+def _show_facts(model: models.Description) -> None:
+    facts = {name: getattr(model, name) for name in FACTS}
+    facts["native_sizes"] = ", ".join(_sizes(model)) or DIRECTLY
+    for name, value in facts.items():
+        print(f"{name:13} {plain(str(value))}")
+
+
+def _show_card(model: models.Description, vocabulary: models.Vocabulary) -> None:
+    """The short of a model's card, as wide as the terminal at most."""
+    columns = min(COLUMNS_MAX, shutil.get_terminal_size().columns)
+    rows = [
+        *((f"{len(listed)} {kind}", _words(listed)) for kind, listed in _kinds(vocabulary)),
+        ("every word", [f"zing models show {model.name} --json"]),
+        ("languages", _listed(model.languages)),
+        ("native sizes", _native(model)),
+        ("steps", [str(model.steps)] if model.steps else []),
+        ("files", [f"{model.bytes / 1e6:.1f} MB"]),
+        *(("licence", f"{what}: {licence}".split()) for what, licence in model.licences.items()),
+        ("card", [model.card] if model.card else []),
+        ("path", [model.path]),
+        ("sha256", [model.sha256]),
+    ]
+    for line in wrapped(f"{model.name}: {model.about}".split(), columns):
+        print(line)
+    for label, pieces in rows:
+        for number, line in enumerate(wrapped(pieces, columns - LABEL - 1)):
+            print(f"{'' if number else label:{LABEL}} {line}")
+
+
+def _kinds(vocabulary: models.Vocabulary) -> Iterator[tuple[str, Sequence[Concept]]]:
+    """The vocabulary by what a person calls its parts: shapes stand apart from other things."""
+    for kind, listed in vocabulary.items():
+        if kind != "objects":
+            yield kind, listed
+            continue
+        yield "things", [each for each in listed if each.name not in models.SHAPES]
+        yield "shapes", [each for each in listed if each.name in models.SHAPES]
+
+
+def _words(concepts: Iterable[Concept]) -> list[str]:
+    """Each concept by its first word of each language."""
+    return _listed([" ".join([*each.en[:1], *each.zh[:1]]) for each in concepts])
+
+
+def _native(model: models.Description) -> list[str]:
+    sizes = _listed(_sizes(model))
+    return [*sizes, *NEAREST.split()] if sizes else DIRECTLY.split()
+
+
+def _sizes(model: models.Description) -> list[str]:
+    return [f"{width}x{height}" for width, height in model.native_sizes or ()]
+
+
+def _listed(pieces: Sequence[str]) -> list[str]:
+    """The pieces with a comma after each but the last."""
+    return [f"{piece}," for piece in pieces[:-1]] + list(pieces[-1:])
 
 
 @app.command()

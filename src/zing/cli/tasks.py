@@ -122,6 +122,9 @@ def _purge(service: Service, before: float) -> int:
 def _show(view: TaskView, as_json: bool) -> None:
     facts = _view(view)
     rows = [[name, str(value)] for name, value in facts.items() if value not in (None, "", [], {})]
+    understood = view.task.result.get("understood")
+    if understood is not None:
+        rows.append(["understood", ", ".join(understood) or "no word that the model knows"])
     show(facts, as_json, table(rows))
 
 

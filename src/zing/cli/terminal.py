@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,26 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in shown
     )
+
+
+def wrapped(pieces: Iterable[str], columns: int) -> list[str]:
+    """The pieces in lines, spaces between; a line is wider than `columns` only by one piece."""
+    lines: list[str] = []
+    room = 0
+    for piece in map(plain, pieces):
+        taken = _width(piece)
+        if taken < room:
+            lines[-1] += f" {piece}"
+            room -= taken + 1
+        else:
+            lines.append(piece)
+            room = columns - taken
+    return lines
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal, where a Chinese character takes two."""
+    return sum(2 if unicodedata.east_asian_width(each) in "FW" else 1 for each in text)
 
 
 def bar() -> Bar:

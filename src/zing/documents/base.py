@@ -75,6 +75,11 @@ HEADERS: Json = {
         "description": "How many of the prompt's tokens the model saw, as SEEN/ALL, once drawn.",
         "schema": {"type": "string", "pattern": "^[0-9]+/[0-9]+$"},
     },
+    "X-Zing-Prompt-Words": {
+        "description": "The words of the prompt that the model knows, percent-encoded UTF-8 with "
+        "commas between, once drawn; empty where it knows none, absent where it has no list.",
+        "schema": {"type": "string", "pattern": "^[!-~]{0,1000}$"},
+    },
     "X-Zing-Prompt-Extend": {
         "description": "What became of extending the prompt, where that was asked for.",
         "schema": {"enum": ["off", "done", "failed"]},
@@ -86,7 +91,7 @@ HEADERS: Json = {
 }
 HEADERS_OF: dict[Use, tuple[str, ...]] = {
     Use.SUBMIT: ("Idempotency-Replayed", "X-Zing-Prompt-Extend"),
-    Use.LOOK: ("X-Zing-Prompt-Tokens",),
+    Use.LOOK: ("X-Zing-Prompt-Tokens", "X-Zing-Prompt-Words"),
 }
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from zing.engine.base import Order
+from zing.engine.vocabulary import Vocabulary
 from zing.engine.zimage import weights
 from zing.engine.zimage.pipeline import Pipeline, Text, build
 from zing.errors import BadCheckpoint, BadSetting, OutOfMemory
@@ -29,6 +30,8 @@ class LocalEngine:
         dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
         with _readable(folder), _fits():
             self.pipeline = Pipeline(folder, self.device, dtype)
+        groups = self.pipeline.manifest.vocabulary
+        self._vocabulary = Vocabulary(groups) if groups else None
 
     @property
     def native_sizes(self) -> tuple[Size, ...]:
@@ -45,7 +48,11 @@ class LocalEngine:
             for step, latents in enumerate(denoised, 1):  # noqa: B007 - the last ones are decoded
                 yield Progress(step, order.steps)
             pixels = self.pipeline.decode(latents)[0].numpy()
-            yield Picture(fit(pixels, sizes), sizes.render, text.total, text.used)
+            understood = self._understood(order.prompt[: text.seen])
+            yield Picture(fit(pixels, sizes), sizes.render, text.total, text.used, understood)
+
+    def _understood(self, seen: str) -> tuple[str, ...] | None:
+        return None if self._vocabulary is None else self._vocabulary.understood(seen)
 
 
 def pick_device(name: str) -> torch.device:

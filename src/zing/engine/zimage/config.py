@@ -21,6 +21,8 @@ CLASSES = {
 _FILE_BYTES_MAX = 2**24
 _WIDTH_MAX, _DEPTH_MAX, _VOCABULARY_MAX, _SIDE_MAX = 2**16, 512, 2**20, 2**13
 _SEQUENCE_MIN, _SEQUENCE_MAX = 32, 2**12
+_STEPS_MAX = 100
+_GROUPS_MAX, _CONCEPTS_MAX, _WORDS_MAX, _WORD_MAX = 16, 2**12, 64, 64
 
 # The same network saved with or without its language-model head, and the same tokenizer's names.
 _ALSO = {
@@ -115,6 +117,23 @@ class SchedulerConfig:
 
 
 @dataclass(frozen=True)
+class Concept:
+    """Something that a prompt can name, with its words in English and in Chinese."""
+
+    name: str
+    en: tuple[str, ...]
+    zh: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Concepts of one kind: objects, colours, backgrounds, counts and the like."""
+
+    name: str
+    concepts: tuple[Concept, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """zing's own page in a checkpoint, zing.json; empty where there is none.
 
@@ -123,6 +142,9 @@ class Manifest:
     sha256               (file, hash) of the files that must not change
     about                what it is, in a sentence
     draws_people         false where it declares that it cannot draw people at all
+    vocabulary           the words it knows; none: nothing is said of what it knows
+    steps                how many it was trained for, where it says
+    licences             (what, licence) in words
     """
 
     native_sizes: tuple[tuple[int, int], ...] = ()
@@ -130,6 +152,9 @@ class Manifest:
     sha256: tuple[tuple[str, str], ...] = ()
     about: str = ""
     draws_people: bool = True
+    vocabulary: tuple[Group, ...] = ()
+    steps: int | None = None
+    licences: tuple[tuple[str, str], ...] = ()
 
 
 class Fields:
@@ -319,12 +344,16 @@ def read_manifest(folder: Path, multiple: int) -> Manifest:
     longest = fields.integer("max_sequence_length", 512, most=_SEQUENCE_MAX)
     if longest < _SEQUENCE_MIN:
         raise fields.refuse(f"max_sequence_length must be {_SEQUENCE_MIN} or more, not {longest}")
+    steps = None if fields.values.get("steps") is None else fields.integer("steps", most=_STEPS_MAX)
     return Manifest(
         native_sizes=tuple((width, height) for width, height in sizes),
         max_sequence_length=longest,
         sha256=tuple(sorted(hashes.items())),
         about=about if isinstance(about, str) else "",
         draws_people=fields.flag("draws_people", True),
+        vocabulary=_vocabulary(fields),
+        steps=steps,
+        licences=_texts(fields.values.get("licences")),
     )
 
 
@@ -375,6 +404,54 @@ def _rope_theta(fields: Fields) -> float:
         raise fields.refuse("only rope_type 'default' is known")
     fields.values.setdefault("rope_theta", rope.get("rope_theta"))
     return fields.number("rope_theta")
+
+
+def _vocabulary(fields: Fields) -> tuple[Group, ...]:
+    """The vocabulary, each kind of words with its concepts; empty where there is none."""
+    named = fields.values.get("vocabulary") or {}
+    if not isinstance(named, dict) or len(named) > _GROUPS_MAX:
+        raise fields.refuse(f"vocabulary must map at most {_GROUPS_MAX} kinds of words to lists")
+    groups = []
+    for name, listed in named.items():
+        if not _is_word(name) or not isinstance(listed, list) or len(listed) > _CONCEPTS_MAX:
+            raise fields.refuse(
+                f"vocabulary must map a kind of words to a list of at most {_CONCEPTS_MAX} of them"
+            )
+        concepts = [_concept(fields, f"{name}[{k}]", each) for k, each in enumerate(listed)]
+        groups.append(Group(name, tuple(concepts)))
+    return tuple(group for group in groups if group.concepts)
+
+
+def _concept(fields: Fields, place: str, value: Any) -> Concept:
+    if not isinstance(value, dict) or not _is_word(value.get("name")):
+        raise fields.refuse(f"vocabulary.{place} must be an object with a name")
+    words = {language: value.get(language) or [] for language in ("en", "zh")}
+    for language, listed in words.items():
+        if not isinstance(listed, list) or len(listed) > _WORDS_MAX:
+            raise fields.refuse(
+                f"vocabulary.{place}.{language} must be a list of at most {_WORDS_MAX} words"
+            )
+        if not all(map(_is_word, listed)):
+            raise fields.refuse(
+                f"vocabulary.{place}.{language} must hold words of 1 to {_WORD_MAX} characters"
+            )
+    return Concept(value["name"], tuple(words["en"]), tuple(words["zh"]))
+
+
+def _is_word(value: Any) -> bool:
+    """Whether a value is a short text that can be shown on one line, with a letter or digit."""
+    return (
+        isinstance(value, str)
+        and len(value) <= _WORD_MAX
+        and value.isprintable()
+        and any(map(str.isalnum, value))
+    )
+
+
+def _texts(value: Any) -> tuple[tuple[str, str], ...]:
+    """The pairs of texts of an object; what is none of these is left out, as it is only shown."""
+    pairs = value.items() if isinstance(value, dict) else ()
+    return tuple((name, text) for name, text in pairs if isinstance(text, str))
 
 
 def _is_size(size: Any, multiple: int) -> bool:

@@ -28,11 +28,13 @@ class Text:
 
     tokens       (padded L, D), ready for the joint blocks
     total, used  tokens of the prompt with its template, and those that were encoded
+    seen         characters of the prompt that were encoded
     """
 
     tokens: Tensor
     total: int
     used: int
+    seen: int
 
 
 class Pipeline:
@@ -114,7 +116,7 @@ def _encode(
     tokens = tokenizer.encode(prompt, manifest.max_sequence_length)
     device = text_encoder.embed_tokens.weight.device
     features = text_encoder(torch.tensor(tokens.ids, device=device))
-    return Text(transformer.text_tokens(features), tokens.total, len(tokens.ids))
+    return Text(transformer.text_tokens(features), tokens.total, len(tokens.ids), tokens.seen)
 
 
 @torch.inference_mode()

@@ -22,10 +22,14 @@ _BYTES_MAX = 2**26
 
 @dataclass(frozen=True)
 class Tokens:
-    """A prompt's token ids with the template, and how many there were before any cut."""
+    """A prompt's token ids with the template, and how many there were before any cut.
+
+    seen  characters of the prompt that the ids stand for
+    """
 
     ids: list[int]
     total: int
+    seen: int
 
 
 class Tokenizer:
@@ -54,14 +58,17 @@ class Tokenizer:
 
         A longer prompt loses the end of the user's text; the template's tail always stays.
         """
-        ids = self._encode(HEAD + prompt + TAIL)
+        encoding = self._bpe.encode(HEAD + prompt + TAIL, add_special_tokens=False)
+        ids: list[int] = encoding.ids
         # By ids, not by text: a normaliser may turn harmless text into a control token.
         if self._controls(ids) != self._template:
             raise BadPrompt("The prompt holds a control token of the model; write it another way.")
         if len(ids) <= max_tokens:
-            return Tokens(ids, len(ids))
+            return Tokens(ids, len(ids), len(prompt))
         tail = self._encode(TAIL)
-        return Tokens(ids[: max_tokens - len(tail)] + tail, len(ids))
+        kept = max_tokens - len(tail)
+        seen = max(0, encoding.offsets[kept - 1][1] - len(HEAD))
+        return Tokens(ids[:kept] + tail, len(ids), min(seen, len(prompt)))
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._bpe.encode(text, add_special_tokens=False).ids
