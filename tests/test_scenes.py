@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.fonts import needs_font
 from training import backgrounds, scenes, sprites
 from training.scenes import NATIVE_SIZES, Scene, Size, Thing
 from training.vocabulary import (
@@ -24,6 +25,8 @@ from training.vocabulary import (
     Shape,
     plural,
 )
+
+pytestmark = needs_font
 
 SQUARE = NATIVE_SIZES[0]
 RED_ON_WHITE: dict[str, Any] = {"things": (Thing("square", "red"),), "background": "white"}

@@ -1,9 +1,8 @@
-"""The recipe of the built-in model: scenes, captions, tokenizer, every stage resumed, the export.
+"""The recipe of the built-in model: every stage stopped and resumed, the export.
 
 Small models and a few steps; no test judges what a training reaches.
 """
 
-import itertools
 import json
 import random
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -19,14 +17,12 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 
-from diffusers.models.normalization import RMSNorm  # noqa: E402
-
+from tests.fonts import needs_font  # noqa: E402
 from training import __main__ as main  # noqa: E402
 from training import (  # noqa: E402
     evaluate,
     export,
     latents,
-    norms,
     optimizer,
     scenes,
     state,
@@ -37,28 +33,12 @@ from training import (  # noqa: E402
 )
 from training.loop import Loop, Plan, Rank, rate_scale  # noqa: E402
 from training.scenes import Scene  # noqa: E402
-from training.vocabulary import (  # noqa: E402
-    COLOUR,
-    COLOURS,
-    EMOJI,
-    SHAPES,
-)
+
+pytestmark = needs_font
 
 SQUARE = scenes.NATIVE_SIZES[0]
 WIDTHS = (4, 4, 8, 8, 16)
 PIECES = dict.fromkeys(scenes.NATIVE_SIZES, 1)
-
-
-def _has_font() -> bool:
-    try:
-        return bool(scenes.font_path())
-    except FileNotFoundError:
-        return False
-
-
-needs_font = pytest.mark.skipif(
-    not _has_font(), reason="needs the Debian package fonts-noto-color-emoji"
-)
 
 
 @pytest.fixture(scope="module")
@@ -67,68 +47,6 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
     tokenizer.learn(tokenizer.corpus(3000, 0)).save_pretrained(folder)
     return folder
-
-
-# Scenes
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape.name))
-@pytest.mark.parametrize("size", scenes.NATIVE_SIZES, ids=str)
-def test_shape_stands_in_the_middle_in_its_colour(shape: Any, size: scenes.Size) -> None:
-    for colour, behind in itertools.pairwise(COLOURS):
-        scene = Scene(shape.name, colour.name, background=behind.name)
-        picture = scenes.pixels(scene, size)
-        assert picture.shape == (size[1], size[0], 3)
-        assert tuple(picture[size[1] // 2, size[0] // 2]) == colour.rgb
-        assert tuple(picture[0, 0]) == tuple(picture[-1, -1]) == behind.rgb
-        assert evaluate.colours(scenes.render(scene, size), scene)
-
-
-def test_positions_move_the_object_and_keep_it_inside() -> None:
-    for size in scenes.NATIVE_SIZES:
-        for side in scenes.SIDES:
-            for position, axis, sign in (
-                ("left", 1, -1), ("right", 1, 1), ("top", 0, -1), ("bottom", 0, 1),
-            ):  # fmt: skip
-                scene = Scene("square", "red", background="white", position=position, size=side)
-                red = (scenes.pixels(scene, size) == COLOUR["red"].rgb).all(2)
-                middle = np.argwhere(red).mean(0) - (np.array(red.shape) - 1) / 2
-                assert middle[axis] * sign >= 8
-                assert abs(middle[1 - axis]) < 1
-                assert not red[0].any()
-                assert not red[-1].any()
-                assert not red[:, 0].any()
-                assert not red[:, -1].any()
-
-
-def test_shades_differ_by_seed_and_stay_near_the_named_colour() -> None:
-    scene = Scene("circle", "red", background="blue")
-    pictures = {scenes.pixels(scene, SQUARE, random.Random(k)).tobytes() for k in range(8)}
-    assert len(pictures) == 8
-    for k in range(50):
-        assert evaluate.colours(scenes.render(scene, SQUARE, random.Random(k)), scene)
-
-
-@needs_font
-def test_every_emoji_has_a_picture_of_its_own() -> None:
-    drawn = {scenes.pixels(Scene(e.name, background="white"), SQUARE).tobytes() for e in EMOJI}
-    assert len(drawn) == len(EMOJI)
-    empty = np.full((SQUARE[1], SQUARE[0], 3), 250, np.uint8)
-    assert empty.tobytes() not in drawn
-
-
-def test_half_of_the_scenes_are_shapes_on_a_named_background() -> None:
-    rng = random.Random(5)
-    drawn = [scenes.sample(rng) for _ in range(4000)]
-    bar = sum(s.colour is not None and s.background is not None for s in drawn)
-    assert 0.45 < bar / len(drawn) < 0.55
-    assert all(scene.colour != scene.background or scene.colour is None for scene in drawn)
-
-
-def test_missing_font_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes, "FONT_PLACES", ())
-    with pytest.raises(FileNotFoundError, match="fonts-noto-color-emoji"):
-        scenes.font_path()
 
 
 # The loop
@@ -149,7 +67,7 @@ def _decoder(words: Path, folder: Path) -> vae.VaeTask:
 def _transformer(words: Path, folder: Path) -> transformer.TransformerTask:
     task = _text_encoder(words, folder)
     torch.manual_seed(0)
-    model = transformer.build(32, dim=40, layers=1)
+    model = transformer.build(32, dim=48, layers=1)
     transformer.initialise(model)
     by_size = {(w, h): torch.randn(8, 16, h // 16, w // 16).half() for w, h in scenes.NATIVE_SIZES}
     drawn = latents.Latents(0, by_size)
@@ -161,7 +79,6 @@ def _plan(stage: str) -> Plan:
     return Plan(stage, steps=4, batch=4, rates=rates, warmup=1, log_every=2, save_every_s=1e9)
 
 
-@needs_font
 @pytest.mark.parametrize("make", [_text_encoder, _vae, _decoder, _transformer])
 def test_stage_stopped_and_resumed_is_as_if_unbroken(
     make: Callable[[Path, Path], Any], words: Path, tmp_path: Path
@@ -185,7 +102,6 @@ def test_stage_stopped_and_resumed_is_as_if_unbroken(
         assert all(torch.equal(tensors[name], others[name]) for name in tensors)
 
 
-@needs_font
 def test_stopped_loop_saves_and_ends(words: Path, tmp_path: Path) -> None:
     loop = Loop(_plan("stage"), _vae(words, tmp_path), tmp_path)
     loop.stop()
@@ -196,7 +112,6 @@ def test_stopped_loop_saves_and_ends(words: Path, tmp_path: Path) -> None:
     assert saved.step == 1
 
 
-@needs_font
 def test_ranks_share_a_batch(words: Path, tmp_path: Path) -> None:
     plan = _plan("stage")
     tasks = [_vae(words, tmp_path) for _ in range(3)]
@@ -245,28 +160,12 @@ def test_muon_steps_are_nearly_orthogonal() -> None:
     assert spread.max() < 1.5
 
 
-def test_quick_norms_compute_what_diffusers_computes() -> None:
-    torch.manual_seed(0)
-    for shape in ((3, 7, 16), (3, 7, 2, 8)):
-        norm = RMSNorm(shape[-1], eps=1e-5)
-        norm.weight.data.normal_()
-        x = torch.randn(shape, requires_grad=True)
-        gradients = []
-        for compute in (norm, lambda x, norm=norm: norms.Rms.apply(x, norm.weight, 1e-5)):
-            y = compute(x)
-            gradients.append((y, *torch.autograd.grad(y.square().sum(), (x, norm.weight))))
-        for one, other in zip(*gradients, strict=True):
-            assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
-
-
 # The export
 
 
 @pytest.fixture(scope="module")
 def exported(words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of untrained small parts."""
-    if not _has_font():
-        pytest.skip("needs the Debian package fonts-noto-color-emoji")
     work = tmp_path_factory.mktemp("work")
     tokenizer.learn(tokenizer.corpus(3000, 0)).save_pretrained(work / "tokenizer")
     task = _transformer(words, work)
@@ -283,7 +182,7 @@ def exported(words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_manifest_says_sizes_words_and_licences(exported: Path) -> None:
     manifest = json.loads((exported / "zing.json").read_text(encoding="utf-8"))
-    assert manifest["native_sizes"] == [[160, 160], [224, 128], [128, 224]]
+    assert manifest["native_sizes"] == [list(size) for size in scenes.NATIVE_SIZES]
     assert {thing["name"] for thing in manifest["vocabulary"]["objects"]} >= {"circle", "cat"}
     assert "Noto Color Emoji" in manifest["licences"]["emoji"]
     assert len(manifest["training"]["recipe_sha256"]) == 64
@@ -324,7 +223,6 @@ def test_measured_latents_have_mean_0_and_variance_1(exported: Path) -> None:
     assert abs(found.std().item() - 1) < 0.1
 
 
-@needs_font
 def test_latents_are_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latents, "PIECE", 32)
     model = vae.build(WIDTHS)
@@ -339,17 +237,3 @@ def test_latents_are_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 # The evaluation
-
-
-@needs_font
-def test_judge_knows_all_renders_of_its_prompts() -> None:
-    asked = [scene for row in evaluate.ROWS for scene, _ in evaluate.prompts(row, 20)]
-    others = [replace(scene, position="left") for scene in asked]
-    some = random.Random(6).sample(list(evaluate.every_scene()), 200)
-    judge = evaluate.Judge([*some, *asked, *others])
-    for row in evaluate.ROWS:
-        for k, (scene, text) in enumerate(evaluate.prompts(row, 20)):
-            picture = scenes.render(scene, SQUARE, random.Random(k))
-            assert judge.right(picture, scene), text
-            other = replace(scene, position="left")
-            assert not judge.right(scenes.render(other, SQUARE), scene)

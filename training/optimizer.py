@@ -1,7 +1,7 @@
-"""Muon for matrices and AdamW for the rest, in float32, with a state of named tensors.
+"""Muon for matrices and AdamW for the rest, with a state of named tensors in float32.
 
-torch.optim.Muon takes only two-dimensional weights and works in bfloat16, which is slow on plain
-CPUs; this one also takes convolutions (flattened to matrices) and stacks weights of equal shape.
+torch.optim.Muon takes only two-dimensional weights; this one also takes convolutions (flattened to
+matrices) and stacks weights of equal shape. Directions need no precision: they are in bfloat16.
 Source: Keller Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024).
 """
 
@@ -31,11 +31,12 @@ def orthogonal(matrices: Tensor) -> Tensor:
     """Return the nearest half-orthogonal matrices, roughly; matrices (N, rows, columns)."""
     flipped = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if flipped else matrices
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(_EPSILON)
+    x = (x / x.norm(dim=(1, 2), keepdim=True).clamp_min(_EPSILON)).bfloat16()
     a, b, c = _COEFFICIENTS
     for _ in range(_NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * (gram @ gram)) @ x
+    x = x.to(matrices.dtype)
     return x.mT if flipped else x
 
 
