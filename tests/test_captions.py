@@ -137,7 +137,12 @@ _FIRST_ZH, _SECOND_ZH = "(猫|猫咪|小猫)", "(房子|屋子|小屋)"
 @pytest.mark.parametrize(
     ("relation", "language", "right", "wrong"),
     [
-        ("beside", "en", f"{_FIRST} to the left of [a-z ]*{_SECOND}", f"left of [a-z ]*{_FIRST}"),
+        (
+            "beside",
+            "en",
+            f"{_FIRST} to the left of [a-z ]*{_SECOND}",
+            f"left of (a |the )?{_FIRST}",
+        ),
         (
             "beside",
             "en",
@@ -152,7 +157,7 @@ _FIRST_ZH, _SECOND_ZH = "(猫|猫咪|小猫)", "(房子|屋子|小屋)"
         ),
         ("above", "en", f"{_FIRST} above [a-z ]*{_SECOND}", f"(above|over) (a |the )?{_FIRST}"),
         ("above", "en", f"{_SECOND} under [a-z ]*{_FIRST}", f"(below|under) (a |the )?{_SECOND}"),
-        ("beside", "zh", f"左边是[^，右]*{_FIRST_ZH}", f"左边是[^，右]*{_SECOND_ZH}"),
+        ("beside", "zh", f"左边是[^，右。\\n]*{_FIRST_ZH}", f"左边是[^，右。\\n]*{_SECOND_ZH}"),
         (
             "beside",
             "zh",

@@ -49,8 +49,8 @@ _PLAIN = ("plain", "solid", "simple", "uniform", "flat", "bright", "clean", "lig
 _ZH_PLAIN = ("纯", "简单的", "干净的", "单一的", "明亮的", "浅", "深")
 _FILLERS = ("really", "just", "some", "nice", "kind of", "maybe", "also", "simply", "now", "then")
 _ZH_FILLERS = ("呢", "啊", "吧", "就", "也", "那种", "可能", "现在", "比较", "稍微")
-_SPARE = frozenset("is are a the there that it please me i you of be should which and we".split())
-"""Words of frames that may go missing."""
+_SPARE = frozenset("is are a the there that please me i you be should which we".split())
+"""Words of frames that may go missing; not `it`, without which `above it` is above the next."""
 
 _COMMANDS = frozenset(
     "put place have keep move use make paint let take show someone somebody i we how what".split()
@@ -181,7 +181,7 @@ class _English:
             return junk.nonsense(rng, "en")
         if kind < 0.2:
             return junk.unknown(rng, "en", self.unseen)
-        if kind < 0.3:
+        if kind < 0.24:
             return junk.sentence(rng, "en", self.unseen)
         return junk.words(junk.EN_STYLE, rng, self.unseen)
 
@@ -336,7 +336,7 @@ class _Chinese:
             return junk.nonsense(rng, "zh")
         if kind < 0.2:
             return junk.unknown(rng, "zh", self.unseen)
-        if kind < 0.3:
+        if kind < 0.24:
             return junk.sentence(rng, "zh", self.unseen)
         return junk.words(junk.ZH_STYLE, rng, self.unseen)
 

@@ -7,18 +7,23 @@ learning, so the stock class gives the same pieces), and <|im_start|> must be de
 import json
 import random
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import cast
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from training import captions, scenes
+from training import captions, scenes, vocabulary
 
 VOCABULARY_SIZE = 4096
 CAPTIONS = 40_000
 UNKNOWN_SHARE = 0.15
 """Share of the captions that name nothing known, and of those with an everyday sentence."""
+
+VOCABULARY_TIMES = 30
+"""How often the corpus has every word of the vocabulary, besides those of captions."""
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CLOSING_TOKENS = 5
@@ -38,8 +43,9 @@ def templated(prompt: str) -> str:
 
 
 def corpus(count: int, seed: int) -> Iterator[str]:
-    """Yield captions in both languages, everyday sentences, and the words of the template."""
+    """Yield the vocabulary, captions in both languages, and the words of the template."""
     rng = random.Random(f"tokenizer/{seed}")
+    yield from _vocabulary() * VOCABULARY_TIMES
     for _ in range(count):
         language = rng.choice(captions.LANGUAGES)
         scene = scenes.Scene() if rng.random() < UNKNOWN_SHARE else scenes.sample(rng)
@@ -47,6 +53,16 @@ def corpus(count: int, seed: int) -> Iterator[str]:
         if rng.random() < UNKNOWN_SHARE:
             text = captions.long_caption(scene, rng, language, 40)
         yield text + "\nuser\nassistant\nsystem\n"
+
+
+def _vocabulary() -> list[str]:
+    """Return all words of the vocabulary; what every caption may hold is to be few tokens."""
+    groups = vocabulary.listed()
+    words: list[str] = []
+    for concept in chain.from_iterable(groups.values()):
+        words += [f" {word}" for word in cast(list[str], concept["en"])]
+        words += cast(list[str], concept["zh"])
+    return words
 
 
 def learn(lines: Iterator[str], vocabulary_size: int = VOCABULARY_SIZE) -> Qwen2Tokenizer:
