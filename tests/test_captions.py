@@ -147,7 +147,7 @@ _FIRST_ZH, _SECOND_ZH = "(猫|猫咪|小猫)", "(房子|屋子|小屋)"
             "beside",
             "en",
             f"{_SECOND} to the right of [a-z ]*{_FIRST}",
-            f"right of [a-z ]*{_SECOND}",
+            f"right of (a |the )?{_SECOND}",
         ),
         (
             "beside",
