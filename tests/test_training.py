@@ -19,13 +19,13 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 
+from diffusers import ZImagePipeline  # noqa: E402
 from diffusers.models.normalization import RMSNorm  # noqa: E402
 from transformers import Qwen2Tokenizer  # noqa: E402
 
 from training import __main__ as main  # noqa: E402
 from training import (  # noqa: E402
     captions,
-    evaluate,
     export,
     latents,
     norms,
@@ -89,7 +89,6 @@ def test_shape_stands_in_the_middle_in_its_colour(shape: Any, size: scenes.Size)
         assert picture.shape == (size[1], size[0], 3)
         assert tuple(picture[size[1] // 2, size[0] // 2]) == colour.rgb
         assert tuple(picture[0, 0]) == tuple(picture[-1, -1]) == behind.rgb
-        assert evaluate.colours(scenes.render(scene, size), scene)
 
 
 def test_positions_move_the_object_and_keep_it_inside() -> None:
@@ -114,7 +113,8 @@ def test_shades_differ_by_seed_and_stay_near_the_named_colour() -> None:
     pictures = {scenes.pixels(scene, SQUARE, random.Random(k)).tobytes() for k in range(8)}
     assert len(pictures) == 8
     for k in range(50):
-        assert evaluate.colours(scenes.render(scene, SQUARE, random.Random(k)), scene)
+        picture = scenes.pixels(scene, SQUARE, random.Random(k)).astype(int)
+        assert np.abs(picture[SQUARE[1] // 2, SQUARE[0] // 2] - COLOUR["red"].rgb).max() <= 10
 
 
 @needs_font
@@ -386,15 +386,27 @@ def test_export_holds_no_path_and_no_pickle(exported: Path) -> None:
 
 
 def test_export_loads_in_diffusers_and_draws(exported: Path) -> None:
-    pipeline = evaluate.load(exported)
+    pipeline = ZImagePipeline.from_pretrained(exported, dtype=torch.float32)
     kinds = {type(part).__name__ for part in pipeline.components.values()}
     assert kinds == {
         "FlowMatchEulerDiscreteScheduler", "Qwen3Model", "Qwen2Tokenizer",
         "ZImageTransformer2DModel", "AutoencoderKL",
     }  # fmt: skip
-    one, again = (evaluate.generate(pipeline, "一只可爱的猫咪", seed=1) for _ in range(2))
+    one, again = (_generate(pipeline, "一只可爱的猫咪", seed=1) for _ in range(2))
     assert one.size == SQUARE
     assert one.tobytes() == again.tobytes()
+
+
+def _generate(pipeline: Any, prompt: str, seed: int) -> Any:
+    """One picture as the service would make it: 8 steps, no guidance."""
+    return pipeline(
+        prompt,
+        width=SQUARE[0],
+        height=SQUARE[1],
+        num_inference_steps=8,
+        guidance_scale=0.0,
+        generator=torch.Generator().manual_seed(seed),
+    ).images[0]
 
 
 def test_measured_latents_have_mean_0_and_variance_1(exported: Path) -> None:
@@ -419,20 +431,3 @@ def test_latents_are_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     scene, found = drawn.draw(SQUARE, random.Random(0))
     assert isinstance(scene, Scene)
     assert found.shape == (16, 10, 10)
-
-
-# The evaluation
-
-
-@needs_font
-def test_judge_knows_all_renders_of_its_prompts() -> None:
-    asked = [scene for row in evaluate.ROWS for scene, _ in evaluate.prompts(row, 20)]
-    others = [replace(scene, position="left") for scene in asked]
-    some = random.Random(6).sample(list(evaluate.every_scene()), 200)
-    judge = evaluate.Judge([*some, *asked, *others])
-    for row in evaluate.ROWS:
-        for k, (scene, text) in enumerate(evaluate.prompts(row, 20)):
-            picture = scenes.render(scene, SQUARE, random.Random(k))
-            assert judge.right(picture, scene), text
-            other = replace(scene, position="left")
-            assert not judge.right(scenes.render(other, SQUARE), scene)
