@@ -46,6 +46,7 @@ HEADS: dict[str, tuple[str | int | None, ...]] = {
 """What is read, and the answers. First is the left or the upper one; None is none or not named."""
 
 _GLANCES = 8
+_PATCHES = 4
 _NEAR_WHITE = 232  # an open background lighter than this cannot be told from a white one
 
 
@@ -102,7 +103,7 @@ class Judge(nn.Module):
         self.blocks = nn.Sequential(*blocks, _Block(last, last, 1))
         self.place = nn.Linear(6, last)
         self.glances = nn.Linear(last, _GLANCES)
-        self.mix = nn.Linear(last * (_GLANCES + 1), widths.hidden)
+        self.mix = nn.Linear(last * (_GLANCES + 1) + 3 * _PATCHES**2, widths.hidden)
         self.mix_norm = nn.LayerNorm(widths.hidden)
         self.names = nn.Linear(last, len(_OBJECTS))
         self.heads = nn.ModuleDict(
@@ -118,7 +119,9 @@ class Judge(nn.Module):
         features = self.blocks(features)
         cells = features.flatten(2).mT + self.place(_places(features.shape[2], features.shape[3]))
         seen = self.glances(cells).softmax(1).mT @ cells
-        everything = torch.cat([seen.flatten(1), cells.mean(1)], 1)
+        # Norms lose how light a plain picture is: its colours go to the heads directly too.
+        colours = functional.adaptive_avg_pool2d(pictures, _PATCHES).flatten(1)
+        everything = torch.cat([seen.flatten(1), cells.mean(1), colours], 1)
         hidden = functional.relu(self.mix_norm(self.mix(everything)))
         logits = {name: head(hidden).float() for name, head in self.heads.items()}
         # The first two glances name what they see by the words of the cells.

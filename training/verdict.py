@@ -5,14 +5,15 @@ wrong. One thing without a place named stands in the middle, which counts as sai
 """
 
 from training.judge import Reading
-from training.scenes import Scene, Thing
+from training.scenes import Scene
 
 
 def verdict(reading: Reading, scene: Scene) -> dict[str, bool]:
     """Return what is right of `object` and of whatever else the scene says, and `all` of it.
 
-    object  exactly the things of the scene and no other; two things in any order
-    shape   object and colour both right
+    object    exactly the things of the scene and no other; two things in any order
+    shape     object and colour both right
+    relation  the first of two things is the left or the upper one, as every scene has it
     """
     right = {"object": seen(reading) == names(scene)}
     colours = _colours(reading)
@@ -51,9 +52,5 @@ def _single(reading: Reading, scene: Scene) -> dict[str, bool]:
 
 
 def _pair(reading: Reading, scene: Scene) -> dict[str, bool]:
-    """Return what is right of two things; next to each other they may stand in any order."""
-    right = {"relation": reading.relation == scene.relation}
-    if scene.relation == "above":
-        upper: Thing = scene.things[0]
-        right["relation"] &= reading.first == upper.object
-    return right
+    in_order = reading.first == scene.things[0].object
+    return {"relation": in_order and reading.relation == scene.relation}
