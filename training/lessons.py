@@ -54,6 +54,9 @@ def prepare(folder: Path, given: Path, seed: int, count: int = STOCK) -> Stock:
     folder.mkdir(parents=True, exist_ok=True)
     model, digest = vae.load(given).eval(), _digest(given)
     model.to(memory_format=torch.channels_last)
+    for path in folder.iterdir():
+        if not path.name.startswith(digest):  # of an earlier VAE
+            path.unlink()
     by_size = {}
     for size in scenes.NATIVE_SIZES:
         path = folder / f"{digest}-{seed}-{size[0]}x{size[1]}.npy"
