@@ -29,7 +29,7 @@ ENVIRONMENT = {
 def main() -> None:
     """Run what the command line asks for."""
     options = _parser().parse_args()
-    work = {"evaluate": _evaluate, "sheet": _sheet}.get(options.stage, _train)
+    work = {"evaluate": _evaluate, "sheet": _sheet, "card": _card}.get(options.stage, _train)
     work(options)
 
 
@@ -41,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         "work folder training starts from the weights of the committed checkpoint.",
     )
     parser.add_argument(
-        "stage", nargs="?", metavar="STAGE", choices=(*STAGE_NAMES, "evaluate", "sheet"),
+        "stage", nargs="?", metavar="STAGE",
+        choices=(*STAGE_NAMES, "judge", "evaluate", "sheet", "card"),
         help="one of %(choices)s",
     )  # fmt: skip
     parser.add_argument("--work", type=Path, default=WORK, help="folder of states and results")
@@ -56,11 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="steps of the stages, instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     parser.add_argument(
+        "--vae", type=Path, help="judge: a trained VAE to learn from (default: the work folder's)"
+    )
+    parser.add_argument(
         "--checkpoint",
         type=Path,
-        help="evaluate, sheet: the folder to judge (default: the export, else the built-in)",
+        help="evaluate, sheet, card: the folder to judge (default: the export, else the built-in)",
     )
-    parser.add_argument("--prompts", type=int, default=100, help="evaluate: how many a row")
+    parser.add_argument("--prompts", type=int, default=500, help="evaluate: how many a row")
     return parser
 
 
@@ -72,7 +76,9 @@ def _train(options: argparse.Namespace) -> None:
     if options.fresh:
         _forget(options.work, names)
     start = _start(options)
-    run = stages.Run(options.work, start, options.seed, options.ranks, options.steps)
+    run = stages.Run(
+        options.work, start, options.seed, options.ranks, options.steps, _trained_vae(options)
+    )
     for name in names:
         if run.done(name) and name != "export":
             print(f"{name}  is done", flush=True)
@@ -91,6 +97,15 @@ def _start(options: argparse.Namespace) -> Path | None:
     return BUILTIN if built_in else None
 
 
+def _trained_vae(options: argparse.Namespace) -> Path | None:
+    """Return the VAE that the judge learns from: the one named, else the work folder's best."""
+    if options.vae is not None:
+        named: Path = options.vae
+        return named
+    made = [options.work / name for name in ("decoder", "vae")]
+    return next((folder for folder in made if folder.is_dir()), None)
+
+
 def _forget(work: Path, names: list[str]) -> None:
     for name in names:
         shutil.rmtree(work / name, ignore_errors=True)
@@ -100,14 +115,33 @@ def _forget(work: Path, names: list[str]) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from training import evaluate
 
-    options.work.mkdir(parents=True, exist_ok=True)
-    evaluate.report(_judged(options), options.prompts, options.work)
+    checkpoint = _judged(options)
+    _train_judge(options, checkpoint)
+    evaluate.report(checkpoint, options.work, options.prompts, options.ranks)
 
 
 def _sheet(options: argparse.Namespace) -> None:
-    from training import sheet
+    from training import judge, sheet
 
-    sheet.write(_judged(options))
+    checkpoint = _judged(options)
+    _train_judge(options, checkpoint)
+    sheet.write(checkpoint, judge.load(options.work / "judge"))
+
+
+def _card(options: argparse.Namespace) -> None:
+    from training import card
+
+    print(card.write(_judged(options), options.work / "evaluation.json"))
+
+
+def _train_judge(options: argparse.Namespace, checkpoint: Path) -> None:
+    """Train the judge where there is none, on the VAE of the checkpoint if on no other."""
+    from training import stages
+
+    given = _trained_vae(options) or checkpoint / "vae"
+    run = stages.Run(options.work, None, options.seed, options.ranks, vae=given)
+    if not (options.work / "judge" / "judge.json").is_file():
+        stages.train(run, "judge")
 
 
 def _judged(options: argparse.Namespace) -> Path:

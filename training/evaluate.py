@@ -1,239 +1,247 @@
-"""The evaluation: prompts drawn by a fixed seed, pictures judged without a network.
+"""The evaluation: every row of the bars, drawn by zing's own engine and read by the judge.
 
-A picture counts as right when its nearest render among all objects, colours, backgrounds and
-places is the prompted one and, for shapes, the mean colours at the object's centre and at the
-border are within 40 of the named ones. Three rows give the scale: renders show what the judge can
-do, VAE reconstructions what the VAE can, and then come generated pictures.
+Three kinds of figures give the scale: renders show what the judge can do, VAE reconstructions what
+the VAE can, and then come generated pictures, 8 steps, one try a prompt. It writes
+`evaluation.json` (figures), `evaluation.md` (the table) and `evaluation.jsonl` (each picture).
 """
 
 import json
+import os
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import ZImagePipeline
-from PIL import Image
 
-from training import scenes, vae
-from training.scenes import Scene
-from training.vocabulary import COLOUR, COLOURS, EMOJI, OBJECT, POSITIONS, SHAPES
+from training import figures, judge, lessons, scenes, stopwatch, vae
+from training.captions import LANGUAGES
+from training.painter import STEPS, Painter
+from training.prompts import KINDS, SEED, Prompt
+from training.scenes import Size
+from training.verdict import seen, verdict
+from zing.pictures import fit
 
-SIZE = scenes.NATIVE_SIZES[0]
-STEPS = 8
-SEED = 20_000
-CLOSE = 40
-"""Largest difference of a channel that passes for the named colour, of 255."""
+BATCH = 20
+"""Pictures that are drawn together."""
 
-_SMALL = 40  # side of the pictures whose pixels are compared
-_BORDER = 8  # width of the strip that shows the background, pixels
-_TILE = 120
-
-Say = Callable[[Scene, random.Random], str]
+_JOB = 100  # prompts of one job
 
 
 @dataclass(frozen=True)
-class Row:
-    """One kind of prompt in one language; `say` words a scene."""
+class Job:
+    """A part of one kind of prompts: their scenes drawn and through the VAE, or one language."""
 
-    name: str
-    language: str
-    emoji: bool
-    say: Say
-
-
-def _plain_en(scene: Scene, rng: random.Random) -> str:
-    thing, behind = _words(scene, "en")
-    return f"a {thing} on a {behind} background"
+    kind: str
+    language: str | None
+    indices: range
 
 
-def _plain_zh(scene: Scene, rng: random.Random) -> str:
-    thing, behind = _words(scene, "zh")
-    return rng.choice((f"{behind}色背景上的{thing}", f"一个{thing}，{behind}色背景"))
+@dataclass(frozen=True)
+class Outcome:
+    """One judged picture.
+
+    medium  renders, reconstructed, en or zh
+    right   see verdict.py
+    names   the objects that the judge saw
+    sharp   variance of the Laplacian at the size of the render
+    apart   mean difference from the picture of another seed, of 255, where one was drawn
+    error   mean square error of a reconstruction
+    """
+
+    kind: str
+    medium: str
+    index: int
+    right: dict[str, bool]
+    names: tuple[str, ...]
+    text: str = ""
+    sharp: float | None = None
+    apart: float | None = None
+    error: float | None = None
 
 
-def _unseen_en(scene: Scene, rng: random.Random) -> str:
-    thing, behind = _words(scene, "en")
-    return rng.choice(
-        (
-            f"Could you make me a {thing}? The background should be {behind}.",
-            f"here we have a {thing} sitting on a {behind} wall",
-            f"my kid loves this {thing}, {behind} behind it",
-        )
-    )
+class Desk:
+    """Where jobs are done: the painter, the judge and the VAE of one checkpoint."""
 
+    def __init__(self, checkpoint: Path, judge_folder: Path) -> None:
+        torch.set_num_threads(1)
+        self.painter = Painter(checkpoint)
+        self.judge = judge.load(judge_folder)
+        self.vae = vae.load(checkpoint / "vae").eval().to(memory_format=torch.channels_last)
 
-def _unseen_zh(scene: Scene, rng: random.Random) -> str:
-    thing, behind = _words(scene, "zh")
-    return rng.choice(
-        (
-            f"能不能给我做一个{thing}，背景要{behind}色的",
-            f"这里是{thing}，后面是{behind}色",
-            f"孩子喜欢{thing}，{behind}色作背景",
-        )
-    )
+    def do(self, job: Job) -> list[Outcome]:
+        """Return the outcomes of a job."""
+        if job.kind == "vae":
+            return self._reconstruct(job)
+        if job.language is None:
+            return self._draw(job)
+        return self._generate(job, job.language)
 
-
-def _words(scene: Scene, language: str) -> tuple[str, str]:
-    """Return the object and the background in their first words."""
-
-    def first(concept: Any) -> str:
-        word: str = getattr(concept, language)[0]
-        return word
-
-    noun, behind = first(OBJECT[scene.object]), first(COLOUR[scene.background or "white"])
-    if scene.colour is None:
-        return noun, behind
-    return f"{first(COLOUR[scene.colour])}{'色的' if language == 'zh' else ' '}{noun}", behind
-
-
-ROWS = (
-    Row("shapes", "en", False, _plain_en),
-    Row("shapes", "zh", False, _plain_zh),
-    Row("shapes, unseen frames", "en", False, _unseen_en),
-    Row("shapes, unseen frames", "zh", False, _unseen_zh),
-    Row("emoji", "en", True, _plain_en),
-    Row("emoji", "zh", True, _plain_zh),
-)
-
-
-class Judge:
-    """Names the scene that a picture shows, by pixel distance to the renders of all candidates."""
-
-    def __init__(self, candidates: Iterable[Scene] | None = None) -> None:
-        self.scenes = list(every_scene() if candidates is None else candidates)
-        # All renders squared and summed once: distance = |a|^2 - 2ab + |b|^2.
-        self._renders = np.stack([_shrunk(scenes.render(scene, SIZE)) for scene in self.scenes])
-        self._squares = (self._renders**2).sum(1)
-
-    def nearest(self, picture: Image.Image) -> Scene:
-        """Return the scene whose render is nearest."""
-        distances = self._squares - 2 * self._renders @ _shrunk(picture)
-        return self.scenes[int(distances.argmin())]
-
-    def right(self, picture: Image.Image, scene: Scene) -> bool:
-        """Return whether a picture shows the scene."""
-        return self.nearest(picture) == scene and (scene.colour is None or colours(picture, scene))
-
-
-def colours(picture: Image.Image, scene: Scene) -> bool:
-    """Return whether the centre and the border have the named colours."""
-    pixels = np.asarray(picture, dtype=np.float32)
-    height, width = pixels.shape[:2]
-    middle = pixels[height // 2 - 8 : height // 2 + 8, width // 2 - 8 : width // 2 + 8]
-    border = np.concatenate(
-        [
-            part.reshape(-1, 3)
-            for part in (
-                pixels[:_BORDER], pixels[-_BORDER:], pixels[:, :_BORDER], pixels[:, -_BORDER:]
-            )
+    def _draw(self, job: Job) -> list[Outcome]:
+        kind = KINDS[job.kind]
+        sizes = self.painter.plan(kind.size)
+        drawn = [kind.scene(index) for index in job.indices]
+        renders = [
+            scenes.pixels(scene, sizes.render, random.Random(f"{SEED}/{job.kind}/{index}/shades"))
+            for index, scene in zip(job.indices, drawn, strict=True)
         ]
-    )  # fmt: skip
-    named = COLOUR[scene.colour or "white"].rgb, COLOUR[scene.background or "white"].rgb
-    seen = middle.reshape(-1, 3).mean(0), border.mean(0)
-    return all(np.abs(a - np.array(b)).max() <= CLOSE for a, b in zip(seen, named, strict=True))
+        shown = {"renders": renders}
+        if kind.size is None:  # the row of the VAE tells what it does to other sizes
+            shown["reconstructed"] = lessons.reconstructed(self.vae, renders)
+        outcomes = []
+        for medium, pictures in shown.items():
+            readings = self.judge.read([fit(pixels, sizes) for pixels in pictures])
+            for index, scene, pixels, reading in zip(
+                job.indices, drawn, pictures, readings, strict=True
+            ):
+                outcomes.append(
+                    Outcome(
+                        job.kind, medium, index, verdict(reading, scene),
+                        tuple(sorted(seen(reading))), sharp=sharpness(pixels),
+                    )
+                )  # fmt: skip
+        return outcomes
 
+    def _generate(self, job: Job, language: str) -> list[Outcome]:
+        kind = KINDS[job.kind]
+        outcomes = []
+        for some in _batches(job.indices):
+            prompts = [kind.prompt(index, language) for index in some]
+            pictures = self.painter.paint(prompts, kind.size)
+            apart = self._seeds_apart(prompts, pictures) if job.kind == "grammar" else {}
+            readings = self.judge.read(pictures)
+            for k, (prompt, pixels) in enumerate(zip(prompts, pictures, strict=True)):
+                outcomes.append(
+                    Outcome(
+                        job.kind, language, some[k], verdict(readings[k], prompt.scene),
+                        tuple(sorted(seen(readings[k]))), prompt.text,
+                        sharp=None if kind.size else sharpness(pixels), apart=apart.get(k),
+                    )
+                )  # fmt: skip
+        return outcomes
 
-def prompts(row: Row, count: int) -> list[tuple[Scene, str]]:
-    """Return the scenes and prompts of a row, the same for every checkpoint."""
-    rng = random.Random(f"{SEED}/{row.name}/{row.language}")
-    drawn = []
-    for _ in range(count):
-        if row.emoji:
-            scene = Scene(rng.choice(EMOJI).name, background=rng.choice(COLOURS).name)
-        else:
-            colour, behind = rng.sample(COLOURS, 2)
-            scene = Scene(rng.choice(SHAPES).name, colour.name, True, behind.name)
-        drawn.append((scene, row.say(scene, rng)))
-    return drawn
-
-
-def report(checkpoint: Path, count: int, folder: Path) -> None:
-    """Judge a checkpoint on `count` prompts a row: print figures, write sheets into `folder`."""
-    pipeline = load(checkpoint)
-    judge = Judge()
-    figures: dict[str, Any] = {"checkpoint": checkpoint.name, "prompts": count}
-    for row in ROWS:
-        drawn = prompts(row, count)
-        wanted = [scene for scene, _ in drawn]
-        pictures = [generate(pipeline, text, SEED + k) for k, (_, text) in enumerate(drawn)]
-        kinds = {
-            "renders": [
-                scenes.render(scene, SIZE, random.Random(k)) for k, scene in enumerate(wanted)
-            ],
-            "reconstructed": reconstruct(pipeline.vae, wanted),
-            "generated": pictures,
+    def _seeds_apart(self, prompts: list[Prompt], pictures: list[np.ndarray]) -> dict[int, float]:
+        """Return how far the pictures of open prompts are from those of other seeds."""
+        chosen = [k for k, prompt in enumerate(prompts) if prompt.scene.background is None]
+        if not chosen:
+            return {}
+        others = [Prompt(prompts[k].scene, prompts[k].text, prompts[k].seed + SEED) for k in chosen]
+        again = self.painter.paint(others)
+        return {
+            k: float(np.abs(pictures[k].astype(np.int16) - other).mean())
+            for k, other in zip(chosen, again, strict=True)
         }
-        for kind, shown in kinds.items():
-            right = [
-                judge.right(picture, scene) for picture, scene in zip(shown, wanted, strict=True)
-            ]
-            figures[f"{row.name} {row.language} {kind}"] = sum(right)
-            print(f"{row.name} {row.language}  {kind}  {sum(right)} of {count} right", flush=True)
-        sheet = folder / f"sheet-{row.name.replace(', ', '-').replace(' ', '-')}-{row.language}.png"
-        contact_sheet(pictures, right, sheet)
-        print(f"  {sheet}", flush=True)
-    print(json.dumps(figures))
+
+    def _reconstruct(self, job: Job) -> list[Outcome]:
+        """Return the outcomes of renders of all native sizes and of their reconstructions."""
+        outcomes = []
+        for index in job.indices:
+            rng = random.Random(f"{SEED}/vae/{index}")
+            size: Size = scenes.NATIVE_SIZES[index % len(scenes.NATIVE_SIZES)]
+            scene = scenes.sample(rng)
+            render = scenes.pixels(scene, size, rng)
+            back = lessons.reconstructed(self.vae, [render])[0]
+            error = float(np.square(back.astype(np.float32) - render).mean())
+            for medium, picture in (("renders", render), ("reconstructed", back)):
+                reading = self.judge.read([picture])[0]
+                outcomes.append(
+                    Outcome(
+                        "vae", medium, index, verdict(reading, scene),
+                        tuple(sorted(seen(reading))), error=error,
+                    )
+                )  # fmt: skip
+        return outcomes
 
 
-def load(checkpoint: Path) -> Any:
-    """Return the pipeline of diffusers in float32."""
-    pipeline = ZImagePipeline.from_pretrained(checkpoint, dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+def report(checkpoint: Path, work: Path, count: int, workers: int) -> dict[str, Any]:
+    """Measure a checkpoint on `count` prompts a row, and write and return the figures."""
+    outcomes = list(_outcomes(checkpoint, work, jobs(count), workers))
+    with (work / "evaluation.jsonl").open("w", encoding="utf-8") as file:
+        for outcome in outcomes:
+            file.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
+    about = {
+        "checkpoint": figures.identity(checkpoint),
+        "prompts": count,
+        "steps": STEPS,
+        "seed": SEED,
+        "judge": judge.report(work / "judge"),
+        "bytes": sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file()),
+        "seconds": stopwatch.measure(checkpoint),
+    }
+    found = figures.gather(outcomes, about)
+    (work / "evaluation.json").write_text(
+        json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    text = figures.table(found)
+    (work / "evaluation.md").write_text(text, encoding="utf-8")
+    print(text)
+    return found
 
 
-def generate(pipeline: Any, prompt: str, seed: int, size: scenes.Size = SIZE) -> Image.Image:
-    """Return one picture as the service would make it: 8 steps, no guidance."""
-    picture: Image.Image = pipeline(
-        prompt,
-        width=size[0],
-        height=size[1],
-        num_inference_steps=STEPS,
-        guidance_scale=0.0,
-        generator=torch.Generator().manual_seed(seed),
-    ).images[0]
-    return picture
-
-
-def reconstruct(model: Any, wanted: list[Scene]) -> list[Image.Image]:
-    """Return renders through the VAE and back."""
-    made = []
-    for k, scene in enumerate(wanted):
-        picture = vae.tensor([scenes.pixels(scene, SIZE, random.Random(k))])
-        with torch.no_grad():
-            back = model.decoder(vae.encode(model, picture))[0]
-        pixels = ((back.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte()
-        made.append(Image.fromarray(pixels.numpy()))
+def jobs(count: int) -> list[Job]:
+    """Return all jobs of an evaluation of `count` prompts a row."""
+    made = _parts("vae", None, range(count))
+    for kind in KINDS.values():
+        for language in (None, *LANGUAGES):
+            made += _parts(kind.name, language, kind.indices(count))
     return made
 
 
-def contact_sheet(pictures: list[Image.Image], right: list[bool], path: Path) -> None:
-    """Write all pictures as one, the wrong ones framed in red."""
-    columns = 10
-    sheet = Image.new("RGB", (columns * _TILE, -(-len(pictures) // columns) * _TILE), "white")
-    for k, (picture, fine) in enumerate(zip(pictures, right, strict=True)):
-        tile = Image.new("RGB", (_TILE, _TILE), "white" if fine else "red")
-        tile.paste(picture.resize((_TILE - 8, _TILE - 8), Image.Resampling.LANCZOS), (4, 4))
-        sheet.paste(tile, (k % columns * _TILE, k // columns * _TILE))
-    sheet.save(path)
+def sharpness(picture: np.ndarray) -> float:
+    """Return the variance of the Laplacian of a picture's luminance."""
+    light = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    middle = light[1:-1, 1:-1]
+    around = light[:-2, 1:-1] + light[2:, 1:-1] + light[1:-1, :-2] + light[1:-1, 2:]
+    return float((around - 4 * middle).var())
 
 
-def every_scene() -> Iterable[Scene]:
-    """Yield all scenes of mid size with a named background."""
-    objects = [Scene(s.name, c.name) for s in SHAPES for c in COLOURS]
-    objects += [Scene(emoji.name) for emoji in EMOJI]
-    for thing in objects:
-        for behind in COLOURS:
-            if behind.name == thing.colour:
-                continue
-            for position in POSITIONS:
-                yield replace(thing, background=behind.name, position=position.name)
+def _parts(kind: str, language: str | None, indices: range) -> list[Job]:
+    return [Job(kind, language, part) for part in _batches(indices, _JOB)]
 
 
-def _shrunk(picture: Image.Image) -> np.ndarray:
-    small = picture.convert("RGB").resize((_SMALL, _SMALL), Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.float32).ravel() / 255
+def _batches(indices: range, size: int = BATCH) -> list[range]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def _outcomes(checkpoint: Path, work: Path, todo: list[Job], workers: int) -> Iterator[Outcome]:
+    """Yield what all jobs come to, and print how far they are."""
+    begun, generated = time.monotonic(), 0
+    for number, (job, outcomes) in enumerate(_done(checkpoint, work / "judge", todo, workers), 1):
+        generated += len(outcomes) if job.language else 0
+        passed = time.monotonic() - begun
+        print(
+            f"evaluate  {number}/{len(todo)}  {job.kind} {job.language or 'renders'}  "
+            f"{sum(one.right['object'] for one in outcomes)} of {len(outcomes)} objects  "
+            f"{generated} pictures  {generated / passed:.1f} a second  "
+            f"{passed / number * (len(todo) - number) / 60:.1f} min left",
+            flush=True,
+        )
+        yield from outcomes
+
+
+def _done(
+    checkpoint: Path, judge_folder: Path, todo: list[Job], workers: int
+) -> Iterable[tuple[Job, list[Outcome]]]:
+    if workers == 1:
+        desk = Desk(checkpoint, judge_folder)
+        yield from ((job, desk.do(job)) for job in todo)
+        return
+    places = (checkpoint, judge_folder)
+    with ProcessPoolExecutor(workers, get_context("spawn"), _sit_down, places) as pool:
+        yield from zip(todo, pool.map(_do, todo), strict=True)
+
+
+_desks: dict[int, Desk] = {}  # of this process
+
+
+def _sit_down(checkpoint: Path, judge_folder: Path) -> None:
+    _desks[os.getpid()] = Desk(checkpoint, judge_folder)
+
+
+def _do(job: Job) -> list[Outcome]:
+    return _desks[os.getpid()].do(job)

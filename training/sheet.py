@@ -1,106 +1,128 @@
-"""The contact sheet: the twenty prompts of docs/prompts.tsv, drawn by zing's own engine, judged.
+"""The contact sheet: the first sixty prompts of a fixed seed, drawn by zing's own engine, judged.
 
-The prompts were written before anything that version 0 drew was seen, and stay as they are.
+Nobody picked them: scenes as training draws them, captions of its grammar, every second one
+Chinese. They depend on no checkpoint.
 """
 
-import csv
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from training.evaluate import Judge, contact_sheet
-from training.scenes import Scene
-from training.vocabulary import COLOURS, POSITIONS, SHAPES, SIZES
-from zing.engine.base import Order
-from zing.engine.local import LocalEngine
-from zing.task import Picture
+from training import captions, scenes
+from training.judge import Judge
+from training.painter import STEPS, Painter
+from training.prompts import Prompt
+from training.verdict import verdict
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-SEED = 1
+COUNT = 60
+SEED = 60_000
+
+_BATCH = 20
+_COLUMNS = 10
+_TILE = 160
+_FRAME = 3
+_STRIP = 16  # below a picture, for its number
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One prompt of the sheet, what it asks for and what came."""
+    """One prompt of the sheet, what came, and what of it the judge calls wrong."""
 
-    prompt: str
-    scene: Scene
-    picture: Image.Image
-    right: bool
-
-
-def write(checkpoint: Path) -> None:
-    """Draw and judge the sheet; write docs/contact-sheet.png and docs/contact-sheet.md."""
-    tiles = draw(checkpoint)
-    pictures = [tile.picture for tile in tiles]
-    contact_sheet(pictures, [tile.right for tile in tiles], DOCS / "contact-sheet.png")
-    (DOCS / "contact-sheet.md").write_text(_page(tiles), encoding="utf-8")
-    print(f"{sum(tile.right for tile in tiles)} of {len(tiles)} right")
+    prompt: Prompt
+    picture: np.ndarray
+    wrong: tuple[str, ...]
 
 
-def draw(checkpoint: Path) -> list[Tile]:
-    """Every prompt drawn at the square native size and judged by its nearest render."""
-    engine = LocalEngine(checkpoint, "cpu", 1)
-    width, height = next(size for size in engine.native_sizes if size[0] == size[1])
-    judge = Judge(candidates())
-    tiles = []
-    for prompt, scene in prompts():
-        *_, picture = engine.generate(Order(prompt, width, height, SEED, 8))
-        assert isinstance(picture, Picture)
-        image = Image.fromarray(picture.pixels)
-        tiles.append(Tile(prompt, scene, image, judge.right(image, scene)))
+def write(checkpoint: Path, judge: Judge, docs: Path = DOCS) -> list[Tile]:
+    """Draw and judge the sheet; write contact-sheet.png and contact-sheet.md into `docs`."""
+    tiles = draw(checkpoint, judge)
+    picture(tiles).save(docs / "contact-sheet.png", optimize=True)
+    (docs / "contact-sheet.md").write_text(page(tiles), encoding="utf-8")
+    print(f"{sum(not tile.wrong for tile in tiles)} of {len(tiles)} right")
     return tiles
 
 
-def prompts() -> list[tuple[str, Scene]]:
-    """The prompts with the scenes that they ask for; what has no position said is centred."""
-    with (DOCS / "prompts.tsv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, delimiter="\t"))
-    return [
-        (prompt, Scene(shape, colour, background=background, size=size))
-        for prompt, shape, colour, background, size in rows
-    ]
+def prompts() -> list[Prompt]:
+    """The prompts, English and Chinese in turn; the number of each is its seed."""
+    made = []
+    for number in range(1, COUNT + 1):
+        rng = random.Random(f"{SEED}/sheet/{number}")
+        scene = scenes.sample(rng)
+        language = captions.LANGUAGES[(number - 1) % len(captions.LANGUAGES)]
+        made.append(Prompt(scene, captions.caption(scene, rng, language), number))
+    return made
 
 
-def candidates() -> list[Scene]:
-    """Every plain shape on every other colour: at each place, and in the middle at each size."""
-    plain = [
-        Scene(shape.name, colour.name, background=behind.name)
-        for shape in SHAPES
-        for colour in COLOURS
-        for behind in COLOURS
-        if colour != behind
-    ]
-    placed = [replace(s, position=place.name) for s in plain for place in POSITIONS]
-    sized = [replace(s, size=size.name) for s in plain for size in SIZES]
-    return list(dict.fromkeys(placed + sized))
+def draw(checkpoint: Path, judge: Judge) -> list[Tile]:
+    """Every prompt drawn at the square native size, and judged."""
+    painter, everything = Painter(checkpoint), prompts()
+    tiles = []
+    for start in range(0, len(everything), _BATCH):
+        some = everything[start : start + _BATCH]
+        pictures = painter.paint(some)
+        for prompt, pixels, reading in zip(some, pictures, judge.read(pictures), strict=True):
+            right = verdict(reading, prompt.scene)
+            wrong = tuple(name for name, fine in right.items() if not fine and name != "all")
+            tiles.append(Tile(prompt, pixels, wrong))
+    return tiles
 
 
-def _page(tiles: list[Tile]) -> str:
-    right = sum(tile.right for tile in tiles)
+def picture(tiles: Sequence[Tile]) -> Image.Image:
+    """All pictures with their numbers, the wrong ones framed in red."""
+    rows, height = -(-len(tiles) // _COLUMNS), _TILE + _STRIP
+    sheet = Image.new("RGB", (_COLUMNS * _TILE, rows * height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    inner = _TILE - 2 * _FRAME
+    for k, tile in enumerate(tiles):
+        x, y = k % _COLUMNS * _TILE, k // _COLUMNS * height
+        if tile.wrong:
+            pen.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), "red")
+        shown = Image.fromarray(tile.picture).resize((inner, inner), Image.Resampling.LANCZOS)
+        sheet.paste(shown, (x + _FRAME, y + _FRAME))
+        pen.text((x + _TILE // 2, y + _TILE + _STRIP // 2), str(k + 1), "black", font, "mm")
+    return sheet
+
+
+def page(tiles: Sequence[Tile]) -> str:
+    """The page beside the picture, in Markdown."""
+    right = sum(not tile.wrong for tile in tiles)
     rows = [
-        f"| {number} | {tile.prompt} | {'right' if tile.right else 'wrong'} |"
+        f"| {number} | {cell(tile.prompt.text)} | {_judged(tile)} |"
         for number, tile in enumerate(tiles, 1)
     ]
     return "\n".join(
         [
-            "# Twenty prompts",
+            "# Sixty prompts nobody picked",
             "",
-            "![The twenty pictures](contact-sheet.png)",
+            "![The sixty pictures](contact-sheet.png)",
             "",
-            f"{right} of {len(tiles)} are right; a wrong one has a red frame. The prompts were "
-            "written before anything that the model drew was seen and none was exchanged; one try "
-            f"each, seed {SEED}, eight steps, at the square native size, in the table's order.",
+            f"{right} of {len(tiles)} are right; a wrong one has a red frame. These are the first "
+            f"{len(tiles)} prompts of a fixed seed, drawn by the recipe's own scenes and captions "
+            "before any picture was seen, every second one in Chinese. One try each, its number "
+            f"as its seed, {STEPS} steps, at the square native size.",
             "",
-            "Right means: of the renders of every shape in every colour on every other colour, at "
-            "every place and size, the nearest one in pixels is the one that the prompt asks for, "
-            "and the mean colours in the middle and at the border are within 40 of 255 of the "
-            "named ones. `python -m training sheet` draws and judges them again.",
+            "Right means that the judge, a network that reads scenes from pictures and knows no "
+            "prompt, sees all that the prompt says: the things, the colours of shapes, how many, "
+            "where, how large, and the background if one is named. `python -m training sheet` "
+            "draws and judges them again.",
             "",
-            "| | prompt | |",
+            "| | prompt | judged |",
             "|---|---|---|",
             *rows,
             "",
         ]
     )
+
+
+def _judged(tile: Tile) -> str:
+    return f"wrong: {', '.join(tile.wrong)}" if tile.wrong else "right"
+
+
+def cell(text: str) -> str:
+    """Text that a Markdown table shows as it is."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")

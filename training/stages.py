@@ -15,7 +15,18 @@ import torch
 from diffusers import AutoencoderKL, ZImageTransformer2DModel
 from transformers import Qwen3Model
 
-from training import export, latents, ranks, state, text_encoder, tokenizer, transformer, vae
+from training import (
+    export,
+    judge,
+    latents,
+    lessons,
+    ranks,
+    state,
+    text_encoder,
+    tokenizer,
+    transformer,
+    vae,
+)
 from training.loop import Loop, Plan, Rank, Task
 from training.text_encoder import Captions, TextEncoderTask
 from training.vae import VaeTask
@@ -28,6 +39,8 @@ PLANS = {
 TAKEN = ("tokenizer", "text_encoder", "vae")
 """The parts that a run which goes on from a checkpoint does not train."""
 
+_JUDGES = {"judge": lessons.PLAN}  # learn too, but are no part of the checkpoint
+
 
 @dataclass(frozen=True)
 class Run:
@@ -35,6 +48,7 @@ class Run:
 
     start  a checkpoint whose weights a stage without a state starts from; None: from nothing
     steps  instead of the plan's, for the stages that learn
+    vae    a trained VAE, through which half of the judge's pictures go
     """
 
     work: Path
@@ -42,15 +56,16 @@ class Run:
     seed: int = 0
     ranks: int = 2
     steps: int | None = None
+    vae: Path | None = None
 
     def plan(self, stage: str) -> Plan:
         """Return the plan of a stage as this run wants it."""
-        plan = replace(PLANS[stage], seed=self.seed)
+        plan = replace((PLANS | _JUDGES)[stage], seed=self.seed)
         return replace(plan, steps=self.steps) if self.steps else plan
 
     def done(self, stage: str) -> bool:
         """Return whether the work folder has the result of a stage."""
-        if stage not in PLANS or (self.start and stage in TAKEN):
+        if stage not in PLANS | _JUDGES or (self.start and stage in TAKEN):
             return (self.work / stage).is_dir()
         progress = state.progress(self.work / f"{stage}.safetensors")
         finished = progress is not None and progress.step >= self.plan(stage).steps
@@ -146,6 +161,26 @@ def _train_transformer(rank: Rank, run: Run) -> None:
         _save(model, run.work / "transformer")
 
 
+def _judge(run: Run) -> None:
+    ranks.run(run.ranks, _train_judge, run)
+
+
+def _train_judge(rank: Rank, run: Run) -> None:
+    stock = None
+    if run.vae is not None:
+        if rank.index == 0:
+            lessons.prepare(run.work / "judge-stock", run.vae, run.seed)
+        ranks.wait()
+        stock = lessons.prepare(run.work / "judge-stock", run.vae, run.seed)
+    task = lessons.JudgeTask(run.plan("judge"), stock)
+    loop = _loop(run, "judge", task, rank)
+    if rank.index == 0:
+        _take(task.judge, loop)
+        report = lessons.examine(task.judge, run.seed, run.vae, lessons.EXAMINED)
+        judge.save(task.judge, run.work / "judge", report)
+        print(f"judge  {report}", flush=True)
+
+
 def _export(run: Run) -> None:
     stages: dict[str, Any] = {}
     for stage in PLANS:
@@ -195,5 +230,6 @@ STAGES: dict[str, Callable[[Run], None]] = {
     "transformer": _transformer,
     "decoder": _decoder,
     "export": _export,
+    "judge": _judge,
 }
-"""In their order. `decoder` needs only `vae` and may run beside `transformer`."""
+"""In their order. `decoder` needs only `vae` and may run beside `transformer`; `judge` nothing."""
