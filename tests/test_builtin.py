@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.checkpoints import BUILTIN
-from training import sheet
-from training.painter import Painter
-from training.prompts import Prompt
+from training.judging import sheet
+from training.judging.painter import Painter
+from training.judging.prompts import Prompt
 from training.scenes import Scene, Thing
 from training.vocabulary import COLOUR, COLOURS, OBJECT, SHAPES
 from zing import models

@@ -13,22 +13,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from tests.checkpoints import BUILTIN  # noqa: E402
-from training import (  # noqa: E402
-    bars,
-    captions,
-    card,
-    evaluate,
-    figures,
-    judge,
-    scenes,
-    sheet,
-    sprites,
-    stopwatch,
-    verdict,
-)
-from training.evaluate import Outcome  # noqa: E402
-from training.judge import Judge, Reading, Widths  # noqa: E402
-from training.prompts import KINDS  # noqa: E402
+from training import captions, scenes, sprites  # noqa: E402
+from training.judging import bars, card, evaluate, figures, judge, sheet, stopwatch, verdict  # noqa: E402
+from training.judging.evaluate import Outcome  # noqa: E402
+from training.judging.judge import Judge, Reading, Widths  # noqa: E402
+from training.judging.prompts import KINDS  # noqa: E402
 from training.scenes import Scene, Thing  # noqa: E402
 from training.vocabulary import COLOUR, OBJECT  # noqa: E402
 from zing.sizes import RATIOS  # noqa: E402

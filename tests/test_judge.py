@@ -11,8 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from training import judge, lessons, scenes, sprites, stages, vae, wear  # noqa: E402
-from training.judge import HEADS, UNTOLD, Judge, Reading, Widths  # noqa: E402
+from training import scenes, sprites, stages, vae  # noqa: E402
+from training.judging import judge, lessons, wear  # noqa: E402
+from training.judging.judge import HEADS, UNTOLD, Judge, Reading, Widths  # noqa: E402
 from training.loop import Loop, Plan  # noqa: E402
 from training.optimizer import Rates  # noqa: E402
 from training.scenes import Scene, Thing  # noqa: E402

@@ -29,7 +29,9 @@ ENVIRONMENT = {
 def main() -> None:
     """Run what the command line asks for."""
     options = _parser().parse_args()
-    work = {"evaluate": _evaluate, "sheet": _sheet, "card": _card}.get(options.stage, _train)
+    work = {"evaluate": _evaluate, "sheet": _sheet, "card": _card, "ship": _ship}.get(
+        options.stage, _train
+    )
     work(options)
 
 
@@ -42,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "stage", nargs="?", metavar="STAGE",
-        choices=(*STAGE_NAMES, "judge", "evaluate", "sheet", "card"),
+        choices=(*STAGE_NAMES, "judge", "evaluate", "sheet", "card", "ship"),
         help="one of %(choices)s",
     )  # fmt: skip
     parser.add_argument("--work", type=Path, default=WORK, help="folder of states and results")
@@ -113,7 +115,7 @@ def _forget(work: Path, names: list[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from training import evaluate
+    from training.judging import evaluate
 
     checkpoint = _judged(options)
     _train_judge(options, checkpoint)
@@ -121,7 +123,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _sheet(options: argparse.Namespace) -> None:
-    from training import judge, sheet
+    from training.judging import judge, sheet
 
     checkpoint = _judged(options)
     _train_judge(options, checkpoint)
@@ -129,9 +131,16 @@ def _sheet(options: argparse.Namespace) -> None:
 
 
 def _card(options: argparse.Namespace) -> None:
-    from training import card
+    from training.judging import card
 
     print(card.write(_judged(options), options.work / "evaluation.json"))
+
+
+def _ship(options: argparse.Namespace) -> None:
+    from training import export
+
+    export.ship(options.work / "export", BUILTIN)
+    print(f"{BUILTIN} is the exported checkpoint now; measure it: evaluate, sheet, card")
 
 
 def _train_judge(options: argparse.Namespace, checkpoint: Path) -> None:

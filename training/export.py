@@ -19,7 +19,6 @@ from training.transformer import SHIFT
 
 PARTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
 LIMIT_BYTES = 25_000_000
-JUDGES = ("evaluate.py", "sheet.py")
 
 ABOUT = (
     f"A very small Z-Image that draws {len(vocabulary.EMOJI)} everyday things and "
@@ -83,14 +82,23 @@ def manifest(folder: Path, training: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipe_digest() -> str:
-    """Return a digest of the sources of this folder but those that only judge: the recipe."""
+    """Return a digest of the sources of this folder, judging/ left out: the recipe."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name in JUDGES:
-            continue
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def ship(exported: Path, folder: Path) -> None:
+    """Replace the checkpoint in `folder` by an exported one; its card stays as it is."""
+    for part in (*PARTS, "model_index.json", "zing.json"):
+        old, new = folder / part, exported / part
+        if new.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+            shutil.copytree(new, old)
+        else:
+            shutil.copyfile(new, old)
 
 
 def _clean(folder: Path) -> None:

@@ -49,12 +49,13 @@ def figure(shape: str, side: int, colour: Rgb) -> np.ndarray:
     """Return a plain figure in one colour, (side, side, 4) uint8."""
     mask = _mask(shape, side)
     plain = np.broadcast_to(np.array(colour, np.uint8), (side, side, 3))
-    return np.dstack([_shaded(plain, mask), mask])
+    return np.concatenate([_shaded(plain, mask), mask[..., None]], axis=2)
 
 
 def _shaded(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     product = colours.astype(np.uint16) * alpha[..., None] + 127
-    return (product // 255).astype(np.uint8)
+    shaded: np.ndarray = (product // 255).astype(np.uint8)
+    return shaded
 
 
 @cache

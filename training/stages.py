@@ -15,18 +15,8 @@ import torch
 from diffusers import AutoencoderKL, ZImageTransformer2DModel
 from transformers import Qwen3Model
 
-from training import (
-    export,
-    judge,
-    latents,
-    lessons,
-    ranks,
-    state,
-    text_encoder,
-    tokenizer,
-    transformer,
-    vae,
-)
+from training import export, latents, ranks, state, text_encoder, tokenizer, transformer, vae
+from training.judging import judge, lessons
 from training.loop import Loop, Plan, Rank, Task
 from training.text_encoder import Captions, TextEncoderTask
 from training.vae import VaeTask

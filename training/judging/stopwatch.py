@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-from training.painter import STEPS
+from training.judging.painter import STEPS
 from zing.engine.base import Order
 from zing.engine.local import LocalEngine
 
@@ -28,8 +28,8 @@ def measure(checkpoint: Path) -> dict[str, Any]:
     """Return the medians of processor and wall seconds by language, and the threads used."""
     settings = ("MALLOC_", "OMP_")
     plain = {k: v for k, v in os.environ.items() if not k.startswith(settings)}
-    command = [sys.executable, "-m", "training.stopwatch", str(checkpoint.resolve())]
-    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "training.judging.stopwatch", str(checkpoint.resolve())]
+    root = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, cwd=root, env=plain, check=True, stdout=PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from training import figures, judge, lessons, scenes, stopwatch, vae
+from training import scenes, vae
 from training.captions import LANGUAGES
-from training.painter import STEPS, Painter
-from training.prompts import KINDS, SEED, Prompt
+from training.judging import figures, judge, lessons, stopwatch
+from training.judging.painter import STEPS, Painter
+from training.judging.prompts import KINDS, SEED, Prompt
+from training.judging.verdict import seen, verdict
 from training.scenes import Size
-from training.verdict import seen, verdict
 from zing.pictures import fit
 
 BATCH = 20

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training import judge, scenes, vae, wear
-from training.judge import HEADS, UNTOLD, Judge, Reading
+from training import scenes, vae
+from training.judging import judge, wear
+from training.judging.judge import HEADS, UNTOLD, Judge, Reading
 from training.loop import Plan, Slice
 from training.optimizer import Rates
 from training.scenes import Scene, Size

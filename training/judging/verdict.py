@@ -4,7 +4,7 @@ Only what the caption says is asked for: a colour or a background that it leaves
 wrong. One thing without a place named stands in the middle, which counts as said.
 """
 
-from training.judge import Reading
+from training.judging.judge import Reading
 from training.scenes import Scene
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.prompts import Prompt
+from training.judging.prompts import Prompt
 from training.scenes import Size
 from zing.engine.local import LocalEngine
 from zing.pictures import fit

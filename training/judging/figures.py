@@ -10,16 +10,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training import bars
-from training.bars import Bar
 from training.captions import LANGUAGES
-from training.prompts import KINDS
-from training.verdict import names
+from training.judging import bars
+from training.judging.bars import Bar
+from training.judging.prompts import KINDS
+from training.judging.verdict import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from training.evaluate import Outcome
+    from training.judging.evaluate import Outcome
 
 MEDIA = ("renders", "reconstructed", *LANGUAGES)
 

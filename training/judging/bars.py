@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.prompts import KINDS
+from training.judging.prompts import KINDS
 
 APART = 0.03
 """How far English and Chinese may be apart."""

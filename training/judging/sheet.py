@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from training import captions, scenes
-from training.judge import Judge
-from training.painter import STEPS, Painter
-from training.prompts import Prompt
-from training.verdict import verdict
+from training.judging.judge import Judge
+from training.judging.painter import STEPS, Painter
+from training.judging.prompts import Prompt
+from training.judging.verdict import verdict
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 COUNT = 60
 SEED = 60_000
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from training import figures
+from training.judging import figures
 from training.vocabulary import (
     ANIMALS,
     FOOD,
