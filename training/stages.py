@@ -4,6 +4,7 @@ A stage writes `<stage>.safetensors` while it trains (its state, see state.py) a
 `<stage>/` when it is done, in the layout of its part of the checkpoint.
 """
 
+import json
 import shutil
 import signal
 from collections.abc import Callable
@@ -65,6 +66,7 @@ class Run:
 def train(run: Run, stage: str) -> None:
     """Run one stage to its end, from wherever it is."""
     run.work.mkdir(parents=True, exist_ok=True)
+    _earlier(run)  # noted before a shipped checkpoint replaces the one that it tells of
     STAGES[stage](run)
 
 
@@ -172,17 +174,30 @@ def _train_judge(rank: Rank, run: Run) -> None:
 
 
 def _export(run: Run) -> None:
-    stages: dict[str, Any] = {}
+    earlier = _earlier(run)
+    stages: dict[str, dict[str, float]] = {}
     for stage in PLANS:
-        progress = state.progress(run.work / f"{stage}.safetensors")
-        if progress is not None:
-            stages[stage] = {
-                "steps": progress.step,
-                "samples": progress.samples,
-                "minutes": round(progress.seconds / 60, 1),
-            }
+        done = state.progress(run.work / f"{stage}.safetensors") or state.Progress()
+        before = earlier.get(stage, {"steps": 0, "samples": 0, "minutes": 0})
+        stages[stage] = {
+            "steps": before["steps"] + done.step,
+            "samples": before["samples"] + done.samples,
+            "minutes": round(before["minutes"] + done.seconds / 60, 1),
+        }
     total = export.assemble(run.work, run.work / "export", {"seed": run.seed, "stages": stages})
     print(f"export  {run.work / 'export'}  {total / 1e6:.1f} MB", flush=True)
+
+
+def _earlier(run: Run) -> dict[str, dict[str, float]]:
+    """Return how long the stages of the checkpoint that this run goes on from were trained."""
+    kept = run.work / "earlier.json"
+    if run.start is not None and not kept.is_file():
+        manifest = json.loads((run.start / "zing.json").read_text(encoding="utf-8"))
+        kept.write_text(json.dumps(manifest["training"]["stages"]), encoding="utf-8")
+    if not kept.is_file():
+        return {}
+    earlier: dict[str, dict[str, float]] = json.loads(kept.read_text(encoding="utf-8"))
+    return earlier
 
 
 def _loop(run: Run, stage: str, task: Task, rank: Rank) -> Loop:
