@@ -161,9 +161,9 @@ class _English:
         case = rng.random()
         if case < 0.3:
             text = text[:1].upper() + text[1:]
-        elif case < 0.33:
+        elif case < 0.36:
             text = text.upper()
-        elif case < 0.35:
+        elif case < 0.38:
             text = text.title()
         if text[-1].isalnum() and rng.random() < 0.25:
             text += rng.choice((".", ".", ".", "!", ",", " "))
@@ -248,7 +248,9 @@ class _English:
         return rng.choice(POSITION[scene.position].en) if said else ""
 
     def _two(self, scene: Scene, rng: random.Random) -> str:
-        first, second = (_article(self._thing(thing, rng), rng) for thing in scene.things)
+        first, second = (self._thing(thing, rng) for thing in scene.things)
+        if rng.random() > 0.15:
+            first, second = _article(first, rng), _article(second, rng)
         frames = wording.EN_ABOVE if scene.relation == "above" else wording.EN_BESIDE
         return self._fill(frames, rng, a=first, b=second)
 

@@ -33,7 +33,7 @@ from training.vocabulary import (
     Shape,
 )
 
-PLAN = Plan("text_encoder", 4000, 128, Rates(muon=3e-3, adam=2e-3), average=0.995)
+PLAN = Plan("text_encoder", 5200, 128, Rates(muon=3e-3, adam=2e-3), average=0.995)
 
 SHORT = range(1, 33)
 LONGER = (range(33, 65), *(range(start, start + 32) for start in range(65, 320, 32)))
