@@ -161,9 +161,9 @@ class _English:
         case = rng.random()
         if case < 0.3:
             text = text[:1].upper() + text[1:]
-        elif case < 0.36:
+        elif case < 0.33:
             text = text.upper()
-        elif case < 0.38:
+        elif case < 0.35:
             text = text.title()
         if text[-1].isalnum() and rng.random() < 0.25:
             text += rng.choice((".", ".", ".", "!", ",", " "))
