@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from tests.checkpoints import BUILTIN  # noqa: E402
-from training import captions, scenes, sprites  # noqa: E402
+from tests.fonts import needs_font  # noqa: E402
+from training import captions, scenes  # noqa: E402
 from training.judging import bars, card, evaluate, figures, judge, sheet, stopwatch, verdict  # noqa: E402
 from training.judging.evaluate import Outcome  # noqa: E402
 from training.judging.judge import Judge, Reading, Widths  # noqa: E402
@@ -24,18 +25,6 @@ from zing.sizes import RATIOS  # noqa: E402
 
 CAT, RED_STAR = Thing("cat"), Thing("star", "red")
 MAIN = ("grammar", "shapes", "count", "position", "wording", "combinations", "long", "pairs")
-
-
-def _has_font() -> bool:
-    try:
-        return bool(sprites.font_path())
-    except FileNotFoundError:
-        return False
-
-
-needs_font = pytest.mark.skipif(
-    not _has_font(), reason="needs the Debian package fonts-noto-color-emoji"
-)
 
 
 def _caption(scene: Scene, rng: random.Random, language: str) -> str:
@@ -49,7 +38,8 @@ def _caption(scene: Scene, rng: random.Random, language: str) -> str:
     return " ".join([*words, str(rng.randrange(100))])
 
 
-def _long(scene: Scene, rng: random.Random, language: str, words: int) -> str:
+def _long(scene: Scene, rng: random.Random, language: str, words: int, unseen: bool = False) -> str:
+    assert unseen, "the sentences of an evaluation are ones that training never shows"
     return _caption(scene, rng, language) + " so" * words
 
 

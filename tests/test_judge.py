@@ -11,7 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from training import scenes, sprites, stages, vae  # noqa: E402
+from tests.fonts import needs_font  # noqa: E402
+from training import scenes, stages, vae  # noqa: E402
 from training.judging import judge, lessons, wear  # noqa: E402
 from training.judging.judge import HEADS, UNTOLD, Judge, Reading, Widths  # noqa: E402
 from training.loop import Loop, Plan  # noqa: E402
@@ -21,18 +22,6 @@ from training.scenes import Scene, Thing  # noqa: E402
 SQUARE = scenes.NATIVE_SIZES[0]
 TINY = Widths((8, 8, 8, 8), 8)
 CAT, RED_STAR = Thing("cat"), Thing("star", "red")
-
-
-def _has_font() -> bool:
-    try:
-        return bool(sprites.font_path())
-    except FileNotFoundError:
-        return False
-
-
-needs_font = pytest.mark.skipif(
-    not _has_font(), reason="needs the Debian package fonts-noto-color-emoji"
-)
 
 
 def _answers(scene: Scene, size: scenes.Size = SQUARE) -> dict[str, object]:

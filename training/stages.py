@@ -26,7 +26,6 @@ PLANS = {
     plan.stage: plan for plan in (text_encoder.PLAN, vae.PLAN, transformer.PLAN, vae.DECODER_PLAN)
 }
 
-
 TAKEN = ("tokenizer", "text_encoder", "vae")
 """The parts that a run which goes on from a checkpoint does not train."""
 

@@ -1,7 +1,7 @@
 """The prompts of the evaluation: kinds of scenes, each worded in both languages by fixed seeds.
 
-They were fixed before anything was trained and depend on no checkpoint. One scene of a kind is the
-same in English and in Chinese.
+Their seeds and what is held out depend on no checkpoint; their words are those of the grammar as it
+is. One scene of a kind is the same in English and in Chinese.
 """
 
 import random
@@ -71,7 +71,8 @@ def _unseen(scene: Scene, rng: random.Random, language: str) -> str:
 
 
 def _long(scene: Scene, rng: random.Random, language: str) -> str:
-    return captions.long_caption(scene, rng, language, rng.randint(*LONG_WORDS))
+    words = rng.randint(*LONG_WORDS)
+    return captions.long_caption(scene, rng, language, words, unseen=True)
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,9 @@ def page(tiles: Sequence[Tile]) -> str:
             "![The sixty pictures](contact-sheet.png)",
             "",
             f"{right} of {len(tiles)} are right; a wrong one has a red frame. These are the first "
-            f"{len(tiles)} prompts of a fixed seed, drawn by the recipe's own scenes and captions "
-            "before any picture was seen, every second one in Chinese. One try each, its number "
-            f"as its seed, {STEPS} steps, at the square native size.",
+            f"{len(tiles)} prompts of a fixed seed, as the recipe's scenes and captions come, "
+            f"every second one in Chinese. One try each, its number as its seed, {STEPS} steps, "
+            "at the square native size.",
             "",
             "Right means that the judge, a network that reads scenes from pictures and knows no "
             "prompt, sees all that the prompt says: the things, the colours of shapes, how many, "
