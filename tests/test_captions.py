@@ -232,7 +232,7 @@ def _known(language: str) -> re.Pattern[str]:
     groups: dict[str, Any] = vocabulary.listed()
     known = {
         word
-        for group in ("objects", "colours", "backgrounds")
+        for group in ("things", "shapes", "colours", "backgrounds")
         for concept in groups[group]
         for word in concept[language]
     }

@@ -244,7 +244,7 @@ def test_an_evaluation_writes_all_rows(judged: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(stopwatch, "measure", lambda checkpoint: ABOUT["seconds"])
     chosen = {name: KINDS[name] for name in ("grammar", "pairs", "size 16:9")}
     monkeypatch.setattr(evaluate, "KINDS", chosen)
-    evaluate.report(BUILTIN, judged, 4, 1)
+    evaluate.report(evaluate.Desks(BUILTIN, judged / "judge"), judged, 4)
     found = figures.read(judged / "evaluation.json", BUILTIN)
     rows = {row["label"]: row for row in found["rows"]}
     assert len(rows) == len(bars.JUDGED) + 7

@@ -35,7 +35,7 @@ def _report(right: float) -> dict[str, dict[str, float]]:
 
 
 def test_every_head_has_an_answer_for_each_picture_of_any_size() -> None:
-    pupil = Judge(TINY).eval()
+    pupil = Judge(TINY).half().float().eval()
     logits, cells = pupil(torch.zeros(2, 3, 64, 256))
     assert {name: scores.shape for name, scores in logits.items()} == {
         name: (2, len(answers)) for name, answers in HEADS.items()
@@ -108,7 +108,7 @@ def test_wear_keeps_the_size_and_nearly_the_picture() -> None:
 
 
 def test_a_judge_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    pupil = Judge(TINY).eval()
+    pupil = Judge(TINY).half().float().eval()
     judge.save(pupil, tmp_path, _report(0.995))
     again = judge.load(tmp_path)
     picture = [np.random.default_rng(0).integers(0, 255, (256, 256, 3)).astype(np.uint8)]

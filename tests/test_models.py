@@ -93,9 +93,7 @@ def test_a_model_is_shown_as_its_card_in_lines_that_fit(
     assert described.vocabulary
     for concepts in described.vocabulary.values():
         assert all(f"{each.en[0]} {each.zh[0]}" in text for each in concepts)
-    objects = described.vocabulary["objects"]
-    figures = [each for each in objects if each.name in models.SHAPES]
-    assert {f"{len(figures)} shapes", f"{len(objects) - len(figures)} things"} <= {
+    assert {f"{len(listed)} {kind}" for kind, listed in described.vocabulary.items()} <= {
         line[:14].strip() for line in lines
     }
     assert f"{len(described.vocabulary['colours'])} colours" in text

@@ -5,6 +5,7 @@ Small models and a few steps; no test judges what a training reaches.
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from training import (  # noqa: E402
     latents,
     optimizer,
     scenes,
+    stages,
     state,
     text_encoder,
     tokenizer,
@@ -177,14 +179,16 @@ def exported(words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = vae.build(WIDTHS)
     vae.measure(model, seed=0)
     model.save_pretrained(work / "vae")
-    export.assemble(work, work / "export", {"seed": 0})
+    export.assemble(work, work / "export", {"seed": 0, "stages": {}})
     return work / "export"
 
 
 def test_manifest_says_sizes_words_and_licences(exported: Path) -> None:
     manifest = json.loads((exported / "zing.json").read_text(encoding="utf-8"))
     assert manifest["native_sizes"] == [list(size) for size in scenes.NATIVE_SIZES]
-    assert {thing["name"] for thing in manifest["vocabulary"]["objects"]} >= {"circle", "cat"}
+    known = manifest["vocabulary"]
+    assert "cat" in {thing["name"] for thing in known["things"]}
+    assert "circle" in {shape["name"] for shape in known["shapes"]}
     assert "Noto Color Emoji" in manifest["licences"]["emoji"]
     assert len(manifest["training"]["recipe_sha256"]) == 64
     assert set(manifest["sha256"]) == {
@@ -200,6 +204,54 @@ def test_export_holds_no_path_and_no_pickle(exported: Path) -> None:
         assert path.stat().st_mode & 0o444 == 0o444
         if path.suffix == ".json":
             assert str(exported.parent) not in path.read_text(encoding="utf-8")
+
+
+def test_shipping_replaces_the_parts_and_keeps_the_card(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "old.safetensors").touch()
+    (tmp_path / "README.md").write_text("the card", encoding="utf-8")
+    export.ship(exported, tmp_path)
+    shipped = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert shipped == _files(exported) | {Path("README.md")}
+    assert all((tmp_path / path).read_bytes() == (exported / path).read_bytes()
+               for path in _files(exported))  # fmt: skip
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == "the card"
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_takes_the_frozen_parts_from_its_start(exported: Path, tmp_path: Path) -> None:
+    run = stages.Run(tmp_path / "work", exported, ranks=1)
+    for part in stages.TAKEN:
+        assert not run.done(part)
+        stages.train(run, part)
+        assert run.done(part)
+        taken, given = tmp_path / "work" / part, exported / part
+        assert _files(taken) == _files(given)
+        assert all((taken / path).read_bytes() == (given / path).read_bytes()
+                   for path in _files(given))  # fmt: skip
+
+
+def test_export_counts_the_training_of_the_checkpoint_it_started_from(
+    exported: Path, tmp_path: Path
+) -> None:
+    start, work = tmp_path / "start", tmp_path / "work"
+    start.mkdir()
+    shutil.copytree(exported.parent, work, ignore=shutil.ignore_patterns("export"))
+    vae_before = {"steps": 5, "samples": 160, "minutes": 2.5}
+    before = {"training": {"stages": {"vae": vae_before}}}
+    (start / "zing.json").write_text(json.dumps(before), encoding="utf-8")
+    run = stages.Run(work, start, ranks=1)
+    stages.train(run, "export")
+    # Shipping replaces what the run started from: what came before is told once and kept.
+    shutil.copyfile(work / "export" / "zing.json", start / "zing.json")
+    stages.train(run, "export")
+    manifest = json.loads((work / "export" / "zing.json").read_text(encoding="utf-8"))
+    told = manifest["training"]["stages"]
+    assert told["vae"] == vae_before
+    assert told["decoder"] == {"steps": 0, "samples": 0, "minutes": 0}
 
 
 def test_export_loads_in_diffusers_and_draws(exported: Path) -> None:

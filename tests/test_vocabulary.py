@@ -172,8 +172,8 @@ def test_the_builtin_model_understands_every_thing_and_colour_it_lists(builtin: 
     listed = {
         each.name: [word for one in each.concepts for word in one.en + one.zh] for each in groups
     }
-    assert {"objects", "colours"} <= listed.keys()
-    for word in listed["objects"] + listed["colours"]:
+    assert {"things", "shapes", "colours"} <= listed.keys()
+    for word in listed["things"] + listed["shapes"] + listed["colours"]:
         assert vocabulary.understood(word) == (word,)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILTIN = ROOT / "src" / "zing" / "engine" / "builtin"
 WORK = ROOT / "build" / "training"
+JUDGE = ROOT / "training" / "judging" / "weights"
+"""The committed judge, which measures where the work folder has none."""
 STAGE_NAMES = ("tokenizer", "text_encoder", "vae", "transformer", "decoder", "export")
 
 ENVIRONMENT = {
@@ -117,17 +119,15 @@ def _forget(work: Path, names: list[str]) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from training.judging import evaluate
 
-    checkpoint = _judged(options)
-    _train_judge(options, checkpoint)
-    evaluate.report(checkpoint, options.work, options.prompts, options.ranks)
+    options.work.mkdir(parents=True, exist_ok=True)
+    desks = evaluate.Desks(_judged(options), _judge(options), options.ranks)
+    evaluate.report(desks, options.work, options.prompts)
 
 
 def _sheet(options: argparse.Namespace) -> None:
     from training.judging import judge, sheet
 
-    checkpoint = _judged(options)
-    _train_judge(options, checkpoint)
-    sheet.write(checkpoint, judge.load(options.work / "judge"))
+    sheet.write(_judged(options), judge.load(_judge(options)))
 
 
 def _card(options: argparse.Namespace) -> None:
@@ -140,17 +140,15 @@ def _ship(options: argparse.Namespace) -> None:
     from training import export
 
     export.ship(options.work / "export", BUILTIN)
+    if _judge(options) != JUDGE:
+        shutil.copytree(_judge(options), JUDGE, dirs_exist_ok=True)
     print(f"{BUILTIN} is the exported checkpoint now; measure it: evaluate, sheet, card")
 
 
-def _train_judge(options: argparse.Namespace, checkpoint: Path) -> None:
-    """Train the judge where there is none, on the VAE of the checkpoint if on no other."""
-    from training import stages
-
-    given = _trained_vae(options) or checkpoint / "vae"
-    run = stages.Run(options.work, None, options.seed, options.ranks, vae=given)
-    if not (options.work / "judge" / "judge.json").is_file():
-        stages.train(run, "judge")
+def _judge(options: argparse.Namespace) -> Path:
+    """Return the folder of the judge: the one of the work folder, else the committed one."""
+    made: Path = options.work / "judge"
+    return made if (made / "judge.json").is_file() else JUDGE
 
 
 def _judged(options: argparse.Namespace) -> Path:

@@ -1,7 +1,7 @@
 """Scenes: what one training picture shows, where everything stands in it, and its pixels.
 
 Places do not jitter: one scene is always the same pixels but for its shades, which is what makes
-so small a model learn it. Objects have few sides and snap to 16 pixels, one latent.
+so small a model learn it. Objects have few sides and stand on the same tokens at every size.
 """
 
 import hashlib
@@ -29,26 +29,29 @@ Size = tuple[int, int]
 
 NATIVE_SIZES: tuple[Size, ...] = (
     (256, 256),
-    (288, 224), (224, 288),
-    (288, 192), (192, 288),
+    (256, 192), (192, 256),
+    (384, 256), (256, 384),
     (320, 192), (192, 320),
-    (320, 160), (160, 320),
+    (384, 192), (192, 384),
     (384, 128), (128, 384),
     (512, 128), (128, 512),
 )  # fmt: skip
-"""Width x height in pixels, all multiples of 32 and at most 64 tokens; the square one first.
+"""Width x height in pixels, all multiples of 64; the square one first.
+
+The middle of each is a corner of the transformer's tokens, which are 32 pixels: what stands there
+falls into tokens as it does in the square, and what is learned of one size holds for all.
 
 For the nine ratios, and for 3:1 and 4:1 and their opposites: from 2:1 to 4:1 is so far that
 without one between them a picture could lose more than a fifth of a side.
 """
 
-SIDES = (48, 64, 96, 128, 192)
+SIDES = (64, 96, 128, 192)
 """The sides that an object can have, pixels."""
 
 HELD_OUT_SHARE = 0.05
 """Share of the combinations of object, background and count that training never shows."""
 
-_ROOMY = 224  # shortest side of a picture, in pixels, that has room for objects of 128
+_ROOMY = 192  # shortest side of a picture, in pixels, that has room for objects of 128
 _NARROW = 128
 _MARGIN = 16
 
@@ -185,7 +188,7 @@ def _side(scene: Scene, shortest: int) -> int:
         return 64 if scene.size == "small" else 96 if across else 64
     if shortest >= _ROOMY:
         return {"small": 64, "mid": 128, "big": 192}[scene.size]
-    return {"small": 48, "mid": 96, "big": 128}[scene.size]
+    return {"small": 64, "mid": 96, "big": 128}[scene.size]
 
 
 def _arrangement(count: int, size: Size) -> tuple[int, int]:
@@ -198,16 +201,31 @@ def _arrangement(count: int, size: Size) -> tuple[int, int]:
 def _cells(count: int, size: Size, grid: tuple[int, int]) -> list[Spot]:
     """Return the spots of `count` objects in rows and columns; a last short row is centred."""
     rows, columns = grid
-    cell = min(size[0] // columns, size[1] // rows)
-    side = max(side for side in SIDES[:4] if side <= max(cell - _MARGIN, SIDES[0]))
+    step_x, step_y = _step(size[0], columns), _step(size[1], rows)
+    room = max(min(step_x, step_y) - _MARGIN, SIDES[0])
+    side = max(side for side in SIDES[:3] if side <= room)
     spots = []
     for row in range(rows):
         here = min(columns, count - row * columns)
         for column in range(here):
-            x = size[0] * (2 * column + 1 + columns - here) / (2 * columns) - side / 2
-            y = size[1] * (2 * row + 1) / (2 * rows) - side / 2
+            x = (size[0] + step_x * (2 * column + 1 - here) - side) / 2
+            y = (size[1] + step_y * (2 * row + 1 - rows) - side) / 2
             spots.append(Spot(_snap(x), _snap(y), side))
     return spots
+
+
+def _step(length: int, count: int) -> int:
+    """Return how far apart the middles of `count` objects in a line are.
+
+    Where there is room for it a whole number of tokens lies between the middles and that of the
+    picture, as in the square.
+    """
+    even = length // count
+    if count == 1:
+        return even
+    token = 32 if count % 2 else 64
+    whole = even // token * token
+    return whole if whole >= SIDES[0] + _MARGIN else even
 
 
 def _snap(place: float) -> int:

@@ -167,6 +167,7 @@ def _train_judge(rank: Rank, run: Run) -> None:
     loop = _loop(run, "judge", task, rank)
     if rank.index == 0:
         _take(task.judge, loop)
+        task.judge.half().float()  # as it is kept
         report = lessons.examine(task.judge, run.seed, run.vae, lessons.EXAMINED)
         judge.save(task.judge, run.work / "judge", report)
         print(f"judge  {report}", flush=True)

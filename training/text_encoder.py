@@ -7,6 +7,7 @@ is never used by the pipeline, so of four layers three learn.
 """
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from training.vocabulary import (
     Shape,
 )
 
-PLAN = Plan("text_encoder", 5200, 128, Rates(muon=3e-3, adam=2e-3), average=0.995)
+PLAN = Plan("text_encoder", 6400, 128, Rates(muon=3e-3, adam=2e-3), average=0.995)
 
 SHORT = range(1, 33)
 LONGER = (range(33, 65), *(range(start, start + 32) for start in range(65, 320, 32)))
@@ -147,11 +148,15 @@ class Captions:
         ids: list[int] = self.words.encode(tokenizer.templated(text)).ids
         return ids
 
+    def say(self, scene: Scene, rng: random.Random, language: str) -> str:
+        """Return a caption of a scene."""
+        return captions.caption(scene, rng, language)
+
     def describe(self, scene: Scene, rng: random.Random, span: range = SHORT) -> list[int]:
         """Return the tokens of a caption of a scene, so many as `span` holds."""
         language = rng.choice(captions.LANGUAGES)
         while True:
-            text = captions.caption(scene, rng, language)
+            text = self.say(scene, rng, language)
             if span.start > 1:
                 text = captions.lengthen(
                     text, rng, language, lambda longer: len(self.tokens(longer)) >= span.start
@@ -161,12 +166,26 @@ class Captions:
                 return ids
 
 
+class RoughCaptions(Captions):
+    """Captions of which some shout and some go without articles.
+
+    People write both, and the text encoder learns them only from many.
+    """
+
+    def say(self, scene: Scene, rng: random.Random, language: str) -> str:
+        """Return a caption of a scene."""
+        text = super().say(scene, rng, language)
+        if rng.random() < 0.05:
+            text = re.sub(r"\b(an?|the) ", "", text, flags=re.IGNORECASE)
+        return text.upper() if rng.random() < 0.05 else text
+
+
 class TextEncoderTask:
     """Cross-entropy of the probes."""
 
     def __init__(self, words: Tokenizer, hidden: int = 160) -> None:
         torch.manual_seed(PLAN.seed)
-        self.captions = Captions(words)
+        self.captions = RoughCaptions(words)
         size = -(-words.get_vocab_size() // 64) * 64
         self.encoder = Qwen3Model(config(size, hidden))
         self.trunk = trunk(self.encoder)

@@ -19,9 +19,9 @@ from training.optimizer import Rates
 from training.scenes import NATIVE_SIZES, Size
 from training.text_encoder import Captions
 
-PLAN = Plan("transformer", 12000, 48, Rates(muon=6e-3, adam=2e-3), falling=0.7, average=0.998)
+PLAN = Plan("transformer", 9000, 48, Rates(muon=6e-3, adam=2e-3), falling=0.7, average=0.998)
 
-SQUARE_SHARE = 0.5
+SQUARE_SHARE = 0.35
 """Share of the batches that are square; the other sizes share the rest evenly."""
 
 SHIFT = 3.0

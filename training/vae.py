@@ -19,8 +19,8 @@ from training import norms, scenes
 from training.loop import Plan, Slice
 from training.optimizer import Rates
 
-PLAN = Plan("vae", 800, 32, Rates(muon=2e-3, adam=1e-3), average=0.995)
-DECODER_PLAN = Plan("decoder", 4000, 32, Rates(muon=2e-3, adam=1e-3), average=0.997)
+PLAN = Plan("vae", 1700, 32, Rates(muon=2e-3, adam=1e-3), average=0.995)
+DECODER_PLAN = Plan("decoder", 2000, 32, Rates(muon=2e-3, adam=1e-3), average=0.997)
 
 WIDTHS = (8, 16, 32, 64, 128)
 """Channels from the full size to the 16th."""

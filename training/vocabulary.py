@@ -406,7 +406,8 @@ def listed() -> dict[str, list[dict[str, object]]]:
     Things have their English plurals too, colours of Chinese text their final 色.
     """
     groups: dict[str, tuple[Concept, ...]] = {
-        "objects": OBJECTS,
+        "things": EMOJI,
+        "shapes": SHAPES,
         "colours": COLOURS,
         "backgrounds": BACKDROPS,
         "counts": NUMBERS,

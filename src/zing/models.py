@@ -13,8 +13,6 @@ from zing.sizes import Size
 
 BUILTIN = "builtin"
 CARD = "README.md"
-# The plain figures, which a vocabulary lists among its objects.
-SHAPES = frozenset({"circle", "square", "triangle", "star", "heart", "diamond"})
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 Vocabulary = dict[str, tuple[Concept, ...]]

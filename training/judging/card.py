@@ -15,7 +15,6 @@ from training.vocabulary import (
     FOOD,
     OBJECTS_OF_USE,
     PLANTS_AND_SKY,
-    SHAPES,
     VEHICLES_AND_BUILDINGS,
     Concept,
 )
@@ -23,7 +22,6 @@ from training.vocabulary import (
 NAME = "README.md"
 
 GROUPS: tuple[tuple[str, tuple[Concept, ...]], ...] = (
-    ("Shapes", SHAPES),
     ("Animals", ANIMALS),
     ("Food", FOOD),
     ("Plants and sky", PLANTS_AND_SKY),
@@ -32,6 +30,7 @@ GROUPS: tuple[tuple[str, tuple[Concept, ...]], ...] = (
 )
 
 _OTHERS = (
+    ("Shapes", "shapes"),
     ("Colours of shapes and backgrounds", "colours"),
     ("Other backgrounds", "backgrounds"),
     ("How many", "counts"),
@@ -87,16 +86,17 @@ def _head(manifest: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def _vocabulary(known: dict[str, list[dict[str, Any]]]) -> str:
-    objects = {thing["name"]: thing for thing in known["objects"]}
+    things = {thing["name"]: thing for thing in known["things"]}
     lines = ["## What it draws", ""]
     lines.append(
-        f"{len(objects)} things in English and Chinese, each under two words or more: one to four "
-        "of a kind, or two different ones, small to big, in the middle or at a side, on plain "
-        "colours and in simple landscapes. All words are in `zing.json`."
+        f"{len(things)} things and {len(known['shapes'])} shapes in English and Chinese, each "
+        "under two words or more: one to four of a kind, or two different ones, small to big, in "
+        "the middle or at a side, on plain colours and in simple landscapes. All words are in "
+        "`zing.json`."
     )
     lines += ["", "| | English | Chinese |", "|---|---|---|"]
     for title, concepts in GROUPS:
-        lines.append(_line(title, [objects[c.name] for c in concepts if c.name in objects]))
+        lines.append(_line(title, [things[c.name] for c in concepts if c.name in things]))
     lines += [_line(title, known[group]) for title, group in _OTHERS if known.get(group)]
     return "\n".join(lines)
 

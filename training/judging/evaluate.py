@@ -66,6 +66,15 @@ class Outcome:
     error: float | None = None
 
 
+@dataclass(frozen=True)
+class Desks:
+    """How many processes do the jobs, on which checkpoint and with which judge."""
+
+    checkpoint: Path
+    judge: Path
+    count: int = 1
+
+
 class Desk:
     """Where jobs are done: the painter, the judge and the VAE of one checkpoint."""
 
@@ -159,9 +168,10 @@ class Desk:
         return outcomes
 
 
-def report(checkpoint: Path, work: Path, count: int, workers: int) -> dict[str, Any]:
-    """Measure a checkpoint on `count` prompts a row, and write and return the figures."""
-    outcomes = list(_outcomes(checkpoint, work, jobs(count), workers))
+def report(desks: Desks, work: Path, count: int) -> dict[str, Any]:
+    """Measure a checkpoint on `count` prompts a row; write the figures to `work`, return them."""
+    checkpoint = desks.checkpoint
+    outcomes = list(_outcomes(desks, jobs(count)))
     with (work / "evaluation.jsonl").open("w", encoding="utf-8") as file:
         for outcome in outcomes:
             file.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
@@ -170,7 +180,7 @@ def report(checkpoint: Path, work: Path, count: int, workers: int) -> dict[str, 
         "prompts": count,
         "steps": STEPS,
         "seed": SEED,
-        "judge": judge.report(work / "judge"),
+        "judge": judge.report(desks.judge),
         "bytes": sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file()),
         "seconds": stopwatch.measure(checkpoint),
     }
@@ -209,10 +219,10 @@ def _batches(indices: range, size: int = BATCH) -> list[range]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def _outcomes(checkpoint: Path, work: Path, todo: list[Job], workers: int) -> Iterator[Outcome]:
+def _outcomes(desks: Desks, todo: list[Job]) -> Iterator[Outcome]:
     """Yield what all jobs come to, and print how far they are."""
     begun, generated = time.monotonic(), 0
-    for number, (job, outcomes) in enumerate(_done(checkpoint, work / "judge", todo, workers), 1):
+    for number, (job, outcomes) in enumerate(_done(desks, todo), 1):
         generated += len(outcomes) if job.language else 0
         passed = time.monotonic() - begun
         print(
@@ -225,15 +235,13 @@ def _outcomes(checkpoint: Path, work: Path, todo: list[Job], workers: int) -> It
         yield from outcomes
 
 
-def _done(
-    checkpoint: Path, judge_folder: Path, todo: list[Job], workers: int
-) -> Iterable[tuple[Job, list[Outcome]]]:
-    if workers == 1:
-        desk = Desk(checkpoint, judge_folder)
+def _done(desks: Desks, todo: list[Job]) -> Iterable[tuple[Job, list[Outcome]]]:
+    if desks.count == 1:
+        desk = Desk(desks.checkpoint, desks.judge)
         yield from ((job, desk.do(job)) for job in todo)
         return
-    places = (checkpoint, judge_folder)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _sit_down, places) as pool:
+    places = (desks.checkpoint, desks.judge)
+    with ProcessPoolExecutor(desks.count, get_context("spawn"), _sit_down, places) as pool:
         yield from zip(todo, pool.map(_do, todo), strict=True)
 
 

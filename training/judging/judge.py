@@ -205,14 +205,14 @@ def map_of(scene: Scene, size: Size) -> list[int]:
 
 
 def save(judge: Judge, folder: Path, report: dict[str, dict[str, float]]) -> None:
-    """Write the weights and what they reach on unseen renders."""
+    """Write the weights, fp16, and what they reach on unseen renders."""
     folder.mkdir(parents=True, exist_ok=True)
     widths = {name: tuple(part.shape) for name, part in judge.state_dict().items()}
     levels = tuple(widths[name][0] for name in _LEVEL_WEIGHTS)
     hidden = widths["mix.weight"][0]
-    save_file(
-        {k: v.contiguous() for k, v in judge.state_dict().items()}, folder / "judge.safetensors"
-    )
+    weights = {name: part.half().contiguous() for name, part in judge.state_dict().items()}
+    save_file(weights, folder / "judge.safetensors")
+    (folder / "judge.safetensors").chmod(0o644)
     about = {"levels": levels, "hidden": hidden, "report": report}
     (folder / "judge.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 

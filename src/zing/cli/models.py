@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -73,7 +73,7 @@ def _show_card(model: models.Description, vocabulary: models.Vocabulary) -> None
     """The short of a model's card, as wide as the terminal at most."""
     columns = min(COLUMNS_MAX, shutil.get_terminal_size().columns)
     rows = [
-        *((f"{len(listed)} {kind}", _words(listed)) for kind, listed in _kinds(vocabulary)),
+        *((f"{len(listed)} {kind}", _words(listed)) for kind, listed in vocabulary.items()),
         ("every word", [f"zing models show {model.name} --json"]),
         ("languages", _listed(model.languages)),
         ("native sizes", _native(model)),
@@ -89,16 +89,6 @@ def _show_card(model: models.Description, vocabulary: models.Vocabulary) -> None
     for label, pieces in rows:
         for number, line in enumerate(wrapped(pieces, columns - LABEL - 1)):
             print(f"{'' if number else label:{LABEL}} {line}")
-
-
-def _kinds(vocabulary: models.Vocabulary) -> Iterator[tuple[str, Sequence[Concept]]]:
-    """The vocabulary by what a person calls its parts: shapes stand apart from other things."""
-    for kind, listed in vocabulary.items():
-        if kind != "objects":
-            yield kind, listed
-            continue
-        yield "things", [each for each in listed if each.name not in models.SHAPES]
-        yield "shapes", [each for each in listed if each.name in models.SHAPES]
 
 
 def _words(concepts: Iterable[Concept]) -> list[str]:
