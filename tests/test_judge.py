@@ -13,6 +13,7 @@ pytest.importorskip("diffusers")
 
 from tests.fonts import needs_font  # noqa: E402
 from training import scenes, stages, vae  # noqa: E402
+from training.__main__ import JUDGE  # noqa: E402
 from training.judging import judge, lessons, wear  # noqa: E402
 from training.judging.judge import HEADS, UNTOLD, Judge, Reading, Widths  # noqa: E402
 from training.loop import Loop, Plan  # noqa: E402
@@ -35,7 +36,7 @@ def _report(right: float) -> dict[str, dict[str, float]]:
 
 
 def test_every_head_has_an_answer_for_each_picture_of_any_size() -> None:
-    pupil = Judge(TINY).half().float().eval()
+    pupil = Judge(TINY).eval()
     logits, cells = pupil(torch.zeros(2, 3, 64, 256))
     assert {name: scores.shape for name, scores in logits.items()} == {
         name: (2, len(answers)) for name, answers in HEADS.items()
@@ -170,3 +171,14 @@ def test_the_stage_writes_a_judge_with_its_report(
     assert set(about["report"]["renders"]) == {"pictures", "object", "all", *HEADS}
     with pytest.raises(ValueError, match="train it longer"):
         judge.load(tmp_path / "judge")
+
+
+@needs_font
+def test_the_committed_judge_may_judge() -> None:
+    kept = judge.load(JUDGE)
+    rng = random.Random(0)
+    drawn = [scenes.sample(rng) for _ in range(20)]
+    seen = kept.read([scenes.pixels(scene, SQUARE, rng) for scene in drawn])
+    assert sum(reading.first == judge.reading_of(scene).first
+               for scene, reading in zip(drawn, seen, strict=True)) >= 19  # fmt: skip
+    assert judge.report(JUDGE)["reconstructed"]["object"] >= judge.LEAST
