@@ -125,7 +125,7 @@ def _figures(found: dict[str, Any]) -> str:
             f"sizes), {found['steps']} steps, fixed seeds, one try each. They are judged by a "
             "network of the recipe that reads scenes from pictures and knows no prompt; of "
             f"{judged['pictures']:.0f} unseen renders it reads the object of "
-            f"{judged['object']:.3f} right. Renders are what training pictures look like, "
+            f"{judged['object']:.4f} right. Renders are what training pictures look like, "
             "reconstructions are renders through the VAE and back.",
             "",
             figures.table(found).rstrip(),
