@@ -19,6 +19,7 @@ pytest.importorskip("transformers")
 
 
 from diffusers import ZImagePipeline  # noqa: E402
+from transformers import Qwen2Tokenizer  # noqa: E402
 
 from tests.fonts import needs_font  # noqa: E402
 from training import __main__ as main  # noqa: E402
@@ -171,6 +172,7 @@ def exported(words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of untrained small parts."""
     work = tmp_path_factory.mktemp("work")
     tokenizer.learn(tokenizer.corpus(3000, 0)).save_pretrained(work / "tokenizer")
+    tokenizer.fold_case(work / "tokenizer")
     task = _transformer(words, work)
     task.model.save_pretrained(work / "transformer")
     encoder = _text_encoder(words, work)
@@ -252,6 +254,15 @@ def test_export_counts_the_training_of_the_checkpoint_it_started_from(
     told = manifest["training"]["stages"]
     assert told["vae"] == vae_before
     assert told["decoder"] == {"steps": 0, "samples": 0, "minutes": 0}
+
+
+def test_exported_tokenizer_reads_capitals_as_small_letters(exported: Path) -> None:
+    stock = Qwen2Tokenizer.from_pretrained(exported / "tokenizer")
+    plain = tokenizer.load(exported / "tokenizer")
+    for text in ("A Red CAT and two DOGS, by the Sea", "一只猫 HD, 4K", "Zürich and ÉCLAIR"):
+        folded = "".join(c.lower() if c.isascii() else c for c in text)
+        assert plain.encode(text).ids == plain.encode(folded).ids == stock(text)["input_ids"]
+        assert stock(folded)["input_ids"] == stock(text)["input_ids"]
 
 
 def test_export_loads_in_diffusers_and_draws(exported: Path) -> None:

@@ -51,6 +51,8 @@ def assemble(work: Path, folder: Path, training: dict[str, Any]) -> int:
     shutil.rmtree(fresh, ignore_errors=True)
     pipeline.save_pretrained(fresh)
     _clean(fresh)
+    # save_pretrained keeps one letter of each id, see tokenizer.fold_case.
+    shutil.copyfile(work / "tokenizer" / "tokenizer.json", fresh / "tokenizer" / "tokenizer.json")
     _write_json(fresh / "zing.json", manifest(fresh, training))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)

@@ -49,6 +49,7 @@ LONG_SHARE = 0.2
 BATCH_TOKENS = 8192
 """Of long captions a batch takes fewer, for the time."""
 
+_ARTICLE = re.compile(r"\b(an?|the) ", re.IGNORECASE)
 _THINGS: tuple[str | None, ...] = (None, *(thing.name for thing in OBJECTS))
 _COLOURS: tuple[str | None, ...] = (None, *(colour.name for colour in COLOURS))
 
@@ -167,17 +168,12 @@ class Captions:
 
 
 class RoughCaptions(Captions):
-    """Captions of which some shout and some go without articles.
-
-    People write both, and the text encoder learns them only from many.
-    """
+    """Captions of which some go without articles: people write so, and it takes many to learn."""
 
     def say(self, scene: Scene, rng: random.Random, language: str) -> str:
         """Return a caption of a scene."""
         text = super().say(scene, rng, language)
-        if rng.random() < 0.05:
-            text = re.sub(r"\b(an?|the) ", "", text, flags=re.IGNORECASE)
-        return text.upper() if rng.random() < 0.05 else text
+        return _ARTICLE.sub("", text) if rng.random() < 0.05 else text
 
 
 class TextEncoderTask:

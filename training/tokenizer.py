@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from string import ascii_uppercase
 from typing import cast
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -26,6 +27,8 @@ VOCABULARY_TIMES = 30
 """How often the corpus has every word of the vocabulary, besides those of captions."""
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+_CAPITALS = frozenset(ascii_uppercase)
+
 CLOSING_TOKENS = 5
 """Tokens of the template after a prompt: <|im_end|>, newline, <|im_start|>, assistant, newline."""
 
@@ -68,7 +71,7 @@ def _vocabulary() -> list[str]:
 def learn(lines: Iterator[str], vocabulary_size: int = VOCABULARY_SIZE) -> Qwen2Tokenizer:
     """Return the tokenizer that BPE learns from lines."""
     learner = Tokenizer(models.BPE())
-    learner.normalizer = normalizers.NFC()
+    learner.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     learner.decoder = decoders.ByteLevel()
     learner.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -101,6 +104,21 @@ def learn(lines: Iterator[str], vocabulary_size: int = VOCABULARY_SIZE) -> Qwen2
 def train(folder: Path, seed: int) -> None:
     """Learn the tokenizer and save it in `folder`."""
     learn(corpus(CAPTIONS, seed)).save_pretrained(folder)
+    fold_case(folder)
+
+
+def fold_case(folder: Path) -> None:
+    """Give each capital letter in a saved tokenizer the id of its small one.
+
+    Merges go by ids, so CAT is read as cat is. A normaliser would be plainer, but transformers sets
+    Qwen2Tokenizer's own; nor does its save_pretrained keep two letters of one id: it is done last.
+    """
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    model = content["model"]
+    model["vocab"] |= {letter: model["vocab"][letter.lower()] for letter in ascii_uppercase}
+    model["merges"] = [pair for pair in model["merges"] if not set("".join(pair)) & _CAPITALS]
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def load(folder: Path) -> Tokenizer:
