@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile, copytree
 
 import torch
 from diffusers import (
@@ -129,6 +129,8 @@ def save(
         transformer=transformer(shape).to(dtype),
     )
     pipeline.save_pretrained(folder, max_shard_size=shard)
+    # Saved again, a tokenizer keeps one letter of each id; the built-in one reads A as a.
+    copyfile(BUILTIN / "tokenizer" / "tokenizer.json", folder / "tokenizer" / "tokenizer.json")
     return folder
 
 
