@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="steps of the stages, instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     parser.add_argument(
-        "--vae", type=Path, help="judge: a trained VAE to learn from (default: the work folder's)"
+        "--vae",
+        type=Path,
+        help="judge: a trained VAE to learn from (default: the work folder's, else the built-in's)",
     )
     parser.add_argument(
         "--checkpoint",
@@ -102,11 +104,11 @@ def _start(options: argparse.Namespace) -> Path | None:
 
 
 def _trained_vae(options: argparse.Namespace) -> Path | None:
-    """Return the VAE that the judge learns from: the one named, else the work folder's best."""
+    """Return the VAE that the judge learns from: the one named, else the best one made."""
     if options.vae is not None:
         named: Path = options.vae
         return named
-    made = [options.work / name for name in ("decoder", "vae")]
+    made = [options.work / "decoder", options.work / "vae", BUILTIN / "vae"]
     return next((folder for folder in made if folder.is_dir()), None)
 
 

@@ -221,10 +221,8 @@ def _step(length: int, count: int) -> int:
     picture, as in the square.
     """
     even = length // count
-    if count == 1:
-        return even
-    token = 32 if count % 2 else 64
-    whole = even // token * token
+    tokens = 32 if count % 2 else 64  # of an even number the nearest is half a step away
+    whole = even // tokens * tokens
     return whole if whole >= SIDES[0] + _MARGIN else even
 
 

@@ -7,7 +7,6 @@ is never used by the pipeline, so of four layers three learn.
 """
 
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,6 @@ LONG_SHARE = 0.2
 BATCH_TOKENS = 8192
 """Of long captions a batch takes fewer, for the time."""
 
-_ARTICLE = re.compile(r"\b(an?|the) ", re.IGNORECASE)
 _THINGS: tuple[str | None, ...] = (None, *(thing.name for thing in OBJECTS))
 _COLOURS: tuple[str | None, ...] = (None, *(colour.name for colour in COLOURS))
 
@@ -149,15 +147,11 @@ class Captions:
         ids: list[int] = self.words.encode(tokenizer.templated(text)).ids
         return ids
 
-    def say(self, scene: Scene, rng: random.Random, language: str) -> str:
-        """Return a caption of a scene."""
-        return captions.caption(scene, rng, language)
-
     def describe(self, scene: Scene, rng: random.Random, span: range = SHORT) -> list[int]:
         """Return the tokens of a caption of a scene, so many as `span` holds."""
         language = rng.choice(captions.LANGUAGES)
         while True:
-            text = self.say(scene, rng, language)
+            text = captions.caption(scene, rng, language)
             if span.start > 1:
                 text = captions.lengthen(
                     text, rng, language, lambda longer: len(self.tokens(longer)) >= span.start
@@ -167,21 +161,12 @@ class Captions:
                 return ids
 
 
-class RoughCaptions(Captions):
-    """Captions of which some go without articles: people write so, and it takes many to learn."""
-
-    def say(self, scene: Scene, rng: random.Random, language: str) -> str:
-        """Return a caption of a scene."""
-        text = super().say(scene, rng, language)
-        return _ARTICLE.sub("", text) if rng.random() < 0.05 else text
-
-
 class TextEncoderTask:
     """Cross-entropy of the probes."""
 
     def __init__(self, words: Tokenizer, hidden: int = 160) -> None:
         torch.manual_seed(PLAN.seed)
-        self.captions = RoughCaptions(words)
+        self.captions = Captions(words)
         size = -(-words.get_vocab_size() // 64) * 64
         self.encoder = Qwen3Model(config(size, hidden))
         self.trunk = trunk(self.encoder)

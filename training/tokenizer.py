@@ -27,8 +27,6 @@ VOCABULARY_TIMES = 30
 """How often the corpus has every word of the vocabulary, besides those of captions."""
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-_CAPITALS = frozenset(ascii_uppercase)
-
 CLOSING_TOKENS = 5
 """Tokens of the template after a prompt: <|im_end|>, newline, <|im_start|>, assistant, newline."""
 
@@ -110,14 +108,14 @@ def train(folder: Path, seed: int) -> None:
 def fold_case(folder: Path) -> None:
     """Give each capital letter in a saved tokenizer the id of its small one.
 
-    Merges go by ids, so CAT is read as cat is. A normaliser would be plainer, but transformers sets
-    Qwen2Tokenizer's own; nor does its save_pretrained keep two letters of one id: it is done last.
+    Merges go by ids and hold no capitals, so CAT is read as cat is. A normaliser would be plainer,
+    but transformers sets Qwen2Tokenizer's own; nor does its save_pretrained keep two letters of one
+    id: it is done last.
     """
     path = folder / "tokenizer.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    model = content["model"]
-    model["vocab"] |= {letter: model["vocab"][letter.lower()] for letter in ascii_uppercase}
-    model["merges"] = [pair for pair in model["merges"] if not set("".join(pair)) & _CAPITALS]
+    ids = content["model"]["vocab"]
+    ids |= {letter: ids[letter.lower()] for letter in ascii_uppercase}
     path.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
 
 

@@ -110,7 +110,7 @@ def _line(title: str, concepts: Iterable[dict[str, Any]]) -> str:
 _LIMITS = """## What it does not draw
 
 No people, by intention. Nothing that is not in the table: a prompt that names none of it gives a
-plain or soft background, and words that it does not know change nothing. No text, no actions, no
+plain or soft background, and words that it does not know change little. No text, no actions, no
 styles, no colours of things other than the shapes, at most two different things, and no more than
 four of one. It draws flat little pictures as its training pictures are, not photographs."""
 
@@ -150,7 +150,12 @@ def _making(training: dict[str, Any]) -> str:
     for name, stage in training.get("stages", {}).items():
         lines.append(f"| {name} | {stage['steps']} | {stage['samples']} | {stage['minutes']} |")
     digest = training.get("recipe_sha256", "")[:12]
-    lines += ["", f"`make train` makes it, seed {training.get('seed', 0)}, recipe {digest}."]
+    lines += [
+        "",
+        f"`make train` goes on from it. Seed {training.get('seed', 0)}, recipe {digest} when it "
+        "was exported; [training](../../../../training/README.md) tells in what a run from nothing "
+        "differs.",
+    ]
     return "\n".join(lines)
 
 
