@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from zing import ledger, queue
+from zing.errors import Refused
 from zing.ledger import EFFECTS, Kind
 from zing.queue import ATTEMPTS_MAX, Submission
 from zing.store import Store
@@ -19,7 +20,7 @@ from zing.store.files import File
 from zing.store.schema import account, file, lane, outbox, task, worker
 from zing.store.schema import ledger as entries
 from zing.store.tasks import compat
-from zing.task import ImageRequest, TaskState
+from zing.task import ImageRequest, Task, TaskState
 
 NOW = 1_760_000_000.0
 PRICE = 26_000
@@ -67,6 +68,14 @@ def submission(account_id: str, public_id: str = "", **changes: Any) -> Submissi
         compat=compat(MODEL, asked),
     )
     return replace(usual, **changes)
+
+
+def accepted(store: Store, asked: Submission, now: float = NOW) -> Task:
+    """The task that a request becomes; raises why it is refused."""
+    (task,) = store.write(lambda tx: queue.accept(tx, [asked], now))
+    if isinstance(task, Refused):
+        raise task
+    return task
 
 
 def kept_file(task_id: str, expires_at: float = NOW + 86_400) -> File:

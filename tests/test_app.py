@@ -35,7 +35,7 @@ from zing.data import Data
 from zing.dialects.base import Dialect
 from zing.dialects.manners import Manners, spoken
 from zing.errors import InsufficientCredits, Unavailable, ZingError
-from zing.service import Service
+from zing.service import Answered, Service
 from zing.store import Store
 from zing.store.schema import file
 from zing.task import Task
@@ -562,9 +562,9 @@ def accepted(**changes: Any) -> Any:
         raise Unavailable("The database is away.")
 
     usual = {
-        "authenticate": lambda _: SimpleNamespace(account_id="acct_1"),
-        "submit": lambda _: view,
-        "look": away,
+        "authenticate_all": lambda texts: [SimpleNamespace(account_id="acct_1")] * len(texts),
+        "submit_all": lambda askings: [Answered(view)] * len(askings),
+        "look_all": away,
     }
     return SimpleNamespace(**usual | changes)
 
@@ -583,7 +583,7 @@ def test_a_refusal_gives_way_to_an_answer_that_another_replica_kept(name: str) -
     def refuse(*_: object) -> None:
         raise InsufficientCredits
 
-    service = accepted(submit_once=refuse, first_answer=lambda _: next(answers))
+    service = accepted(submit_all=refuse, first_answer=lambda _: next(answers))
     sent = {"Idempotency-Key": "k"}
     reply = Asgi(service).send("POST", SUBMIT[name], compact(LEAST[name]), sent)
     assert (reply.status, reply.body) == (200, b'{"first":"answer"}')

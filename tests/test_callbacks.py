@@ -57,7 +57,8 @@ def task_id(tmp_path: Path, shop: dict[str, str]) -> str:
 def owed(tmp_path: Path, key: str) -> str:
     with opened(str(tmp_path / "data"), "") as service:
         asked = ImageRequest("a red circle", 512, 512, callback_url=URL)
-        view = service.submit(Asking(service.authenticate(key), evolink, asked, {}))
+        view = service.submit(Asking(service.authenticate(key), evolink, asked, {})).view
+        assert view is not None
         now = service.clock()
 
         def act(tx: Any) -> None:

@@ -51,9 +51,9 @@ def task_id(zing: Zing, tmp_path: Path) -> str:
     made = zing("keys", "create", "shop", "--credits", "1")
     with opened(str(tmp_path / "data"), "") as service:
         key = service.authenticate(made["key"])
-        view = service.submit(
-            Asking(key, evolink, ImageRequest("a red circle", 512, 512), {"a": 1})
-        )
+        asking = Asking(key, evolink, ImageRequest("a red circle", 512, 512), {"a": 1})
+        view = service.submit(asking).view
+    assert view is not None
     return view.task.public_id
 
 
@@ -155,7 +155,7 @@ def test_a_person_reads_which_words_of_a_task_were_understood(
         service.store.write(lambda tx: queue.register(tx, "w1", "host", time.time(), 60.0))
         model, now = service.served.name, time.time()
         (held,) = service.store.write(lambda tx: queue.claim(tx, "w1", model, 1, now))
-        assert service.store.write(lambda tx: queue.settle(tx, held, end, now))
+        assert service.store.write(lambda tx: queue.settle(tx, [(held, end)], now)) == [True]
     assert zing("tasks", "show", task_id)["result"] == {"understood": understood}
     command = ["tasks", "show", task_id, "--data", str(tmp_path / "data")]
     cli.app(command, standalone_mode=False, prog_name="zing")

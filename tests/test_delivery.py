@@ -55,7 +55,7 @@ from zing.store import Store, outbox
 from zing.store.outbox import Bounds
 from zing.store.schema import account as account_table
 from zing.store.schema import outbox as rows
-from zing.task import Attempt, Delivery, DeliveryState
+from zing.task import Attempt, Delivery, DeliveryState, Task
 
 PEPPER = b"p" * 32
 LIMIT_S = 60.0  # for what must happen; a busy machine is slow
@@ -149,7 +149,8 @@ def owe(store: Store, account_id: str, urls: list[str], dialect: str = "evolink"
         found = []
         for url in urls:
             asked = submission(account_id, callback_url=url, dialect=dialect)
-            task = queue.accept(tx, asked, time.time())
+            (task,) = queue.accept(tx, [asked], time.time())
+            assert isinstance(task, Task)
             queue.cancel(tx, task.public_id, None, time.time())
             found.append(outbox.find(tx, task.public_id))
         return found

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from tests.audit import MODEL, Clock, audit, funded, kept_file, submission
+from tests.audit import MODEL, Clock, accepted, audit, funded, kept_file, submission
 from tests.servers import until
 from zing import housekeeper, queue
 from zing.blobs import Blobs
@@ -56,12 +56,13 @@ class House:
         if put:
             self.blobs.put(file.blob_key, b"bytes")
         outcome = Outcome(TaskState.SUCCEEDED, file=file)
-        assert self.store.write(lambda tx: queue.settle(tx, held, outcome, self.clock()))
+        ends = [(held, outcome)]
+        assert self.store.write(lambda tx: queue.settle(tx, ends, self.clock())) == [True]
         return file
 
     def accept(self) -> Task:
         asked = submission(self.account_id)
-        return self.store.write(lambda tx: queue.accept(tx, asked, self.clock()))
+        return accepted(self.store, asked, self.clock())
 
     def claim(self) -> list[queue.Claim]:
         worker_id = self.last()

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text, update
 
 from tests.audit import NOW, funded
 from zing import keys
-from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, UnknownKey, ZingError
+from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, Refused, UnknownKey, ZingError
 from zing.keys import Key
 from zing.store import Store
 from zing.store.schema import api_key
@@ -29,7 +29,10 @@ def mint(store: Store, account_id: str, name: str = "laptop", now: float = NOW) 
 
 
 def enter(store: Store, key: str, now: float = NOW, pepper: bytes = PEPPER) -> Key:
-    return store.read(lambda tx: keys.authenticate(tx, pepper, key, now))
+    (found,) = store.read(lambda tx: keys.authenticate(tx, pepper, [key], now))
+    if isinstance(found, Refused):
+        raise found
+    return found
 
 
 def find(store: Store, named: str) -> Key:

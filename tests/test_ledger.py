@@ -15,17 +15,21 @@ from sqlalchemy.types import BigInteger
 from tests.audit import NOW, funded
 from zing import ledger
 from zing.errors import BadSetting, InsufficientCredits, UnknownAccount
-from zing.ledger import BALANCE_MAX, EFFECTS, Balance, Entry, Kind
+from zing.ledger import BALANCE_MAX, EFFECTS, Balance, Entry, Kind, Move
 from zing.store import Store
 from zing.store.schema import account
 from zing.task import MICRO, credits_number, parse_credits, show_credits
 
-Step = Callable[[Connection, str, str, int, float], None]
-STEPS: dict[str, Step] = {
-    "hold": ledger.hold,
-    "settle": ledger.settle,
-    "release": ledger.release,
-}
+STEPS = {"hold": Kind.HOLD, "settle": Kind.SETTLE, "release": Kind.RELEASE}
+
+
+def step(tx: Connection, account_id: str, name: str, task_id: str, amount: int) -> None:
+    """One step of a task's money; raises InsufficientCredits where it cannot be held."""
+    move = Move(account_id, STEPS[name], amount, task_id)
+    if name != "hold":
+        ledger.move(tx, [move], NOW)
+    elif not ledger.hold(tx, [move], NOW):
+        raise InsufficientCredits
 
 
 def opened(store: Store, amount: int = 0) -> str:
@@ -49,7 +53,7 @@ def entries(store: Store, account_id: str, limit: int = 99) -> list[Entry]:
 
 
 def do(store: Store, account_id: str, name: str, task_id: str, amount: int) -> None:
-    store.write(lambda tx: STEPS[name](tx, account_id, task_id, amount, NOW))
+    store.write(lambda tx: step(tx, account_id, name, task_id, amount))
 
 
 def numbers(store: Store, account_id: str) -> tuple[int, int, int]:
@@ -251,7 +255,7 @@ def test_entries_explain_the_balance_whatever_is_done(
                     if name == "grant":
                         ledger.grant(tx, account_id, amount, NOW)
                     else:
-                        STEPS[name](tx, account_id, task_id, amount, NOW)
+                        step(tx, account_id, name, task_id, amount)
                 except (InsufficientCredits, IntegrityError):
                     nested.rollback()
                     continue

@@ -21,7 +21,7 @@ from zing.store.schema import delivery_attempt
 from zing.store.schema import ledger as entries
 from zing.store.schema import outbox as rows
 from zing.store.schema import task as task_table
-from zing.task import Attempt, Delivery, DeliveryState
+from zing.task import Attempt, Delivery, DeliveryState, Task
 
 LEASE_S = 15.0
 SMALL = Bounds(in_all=20, of_host=3, of_account=5)
@@ -360,7 +360,8 @@ def ended(store: Store, account_id: str, count: int = 1) -> list[Delivery]:
         found = []
         for _ in range(count):
             asked = submission(account_id, callback_url="https://hooks.example.com/")
-            task = queue.accept(tx, asked, NOW)
+            (task,) = queue.accept(tx, [asked], NOW)
+            assert isinstance(task, Task)
             queue.cancel(tx, task.public_id, None, NOW)
             found.append(outbox.find(tx, task.public_id))
         return found

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from tests.audit import MODEL, NOW, PRICE, Clock, audit, funded, kept_file, submission
+from tests.audit import MODEL, NOW, PRICE, Clock, accepted, audit, funded, kept_file, submission
 from zing import ledger, queue
 from zing.errors import (
     BadPicture,
@@ -59,7 +59,7 @@ def register(store: Store, worker_id: str, now: float = NOW) -> None:
 
 
 def accept(store: Store, account_id: str, now: float = NOW, **changes: Any) -> Task:
-    return store.write(lambda tx: queue.accept(tx, submission(account_id, **changes), now))
+    return accepted(store, submission(account_id, **changes), now)
 
 
 def claim(store: Store, worker_id: str = "w1", count: int = 1, now: float = NOW) -> list[Claim]:
@@ -71,7 +71,8 @@ def drawn(held: Claim) -> Outcome:
 
 
 def settle(store: Store, held: Claim, outcome: Outcome | None = None, now: float = NOW + 1) -> bool:
-    return store.write(lambda tx: queue.settle(tx, held, outcome or drawn(held), now))
+    ends = [(held, outcome or drawn(held))]
+    return store.write(lambda tx: queue.settle(tx, ends, now))[0]
 
 
 def give_back(store: Store, held: Claim, now: float = NOW + 1) -> bool:

@@ -66,7 +66,9 @@ class Desk:
 
     def submit(self, request: ImageRequest = ASKED, key: Key | None = None) -> TaskView:
         asking = Asking(key or self.key, self.via, request, {"prompt": request.prompt})
-        return self.service.submit(asking)
+        view = self.service.submit(asking).view
+        assert view is not None
+        return view
 
     def look(self, view: TaskView) -> TaskView:
         return self.service.look(view.task.public_id, self.key.account_id)
@@ -103,7 +105,8 @@ class Desk:
         return file
 
     def settle(self, held: Claim, outcome: Outcome) -> None:
-        assert self.store.write(lambda tx: queue.settle(tx, held, outcome, self.clock()))
+        ends = [(held, outcome)]
+        assert self.store.write(lambda tx: queue.settle(tx, ends, self.clock())) == [True]
 
     def count(self) -> int:
         total = select(func.count()).select_from(task_table)

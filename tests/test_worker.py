@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from tests.audit import MODEL, PRICE, audit, funded, submission
+from tests.audit import MODEL, PRICE, accepted, audit, funded, submission
 from tests.servers import until
 from zing import ledger, pictures, queue, worker
 from zing.blobs import Blobs
@@ -110,7 +110,7 @@ class Studio:
 
     def accept(self, **changes: Any) -> Task:
         asked = submission(self.account_id, **changes)
-        return self.store.write(lambda tx: queue.accept(tx, asked, time.time()))
+        return accepted(self.store, asked, time.time())
 
     def run(self, draw: Draw = well, orders: UntilIdle | None = None) -> Fake:
         """A worker's whole life."""
@@ -129,9 +129,7 @@ class Studio:
         return self.store.read(lambda tx: tasks.find(tx, task.public_id, None))
 
     def file(self, task: Task) -> File:
-        found = self.store.read(lambda tx: files.find(tx, task.id))
-        assert found is not None
-        return found
+        return self.store.read(lambda tx: files.find(tx, [task.id]))[task.id]
 
     def balance(self) -> Balance:
         return self.store.read(lambda tx: ledger.balance(tx, self.account_id))
@@ -267,7 +265,8 @@ def test_progress_and_the_first_pictures_pace_are_told(studio: Studio) -> None:
     task = studio.accept()
 
     def said() -> dict[str, Any]:
-        look = studio.store.read(lambda tx: tasks.look(tx, task.public_id, None, time.time()))
+        asked = [(task.public_id, None)]
+        (look,) = studio.store.read(lambda tx: tasks.look(tx, asked, time.time()))
         return {"step": (look.step, look.steps), "mean": look.mean_s, "workers": look.workers}
 
     def watched(order: Order) -> Iterator[Progress | Picture]:
@@ -538,7 +537,8 @@ def test_a_task_that_was_taken_away_is_let_go(studio: Studio) -> None:
     assert (found.state, found.attempt) == (TaskState.RUNNING, 2)
     assert studio.balance().held == PRICE
     ended = queue.failure(EngineFailed("By the other."))
-    assert studio.store.write(lambda tx: queue.settle(tx, theirs[0], ended, time.time()))
+    ends = [(theirs[0], ended)]
+    assert studio.store.write(lambda tx: queue.settle(tx, ends, time.time())) == [True]
     assert released(studio)
 
 
@@ -553,7 +553,7 @@ def test_a_picture_that_comes_too_late_is_thrown_away(studio: Studio) -> None:
         studio.blobs.put("theirs.png", b"theirs")
         kept.append(File("ftheirs", "theirs.png", "0" * 64, 6, ".png", time.time() + 9e4))
         ended = Outcome(TaskState.SUCCEEDED, file=kept[0])
-        studio.store.write(lambda tx: queue.settle(tx, held, ended, time.time()))
+        studio.store.write(lambda tx: queue.settle(tx, [(held, ended)], time.time()))
         yield picture(order)
 
     studio.run(draw)

@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zing import bodies, dialects, documents
 from zing.blobs import LINK_PATH, MEDIA_TYPES
+from zing.config import GROUP_MAX
 from zing.dialects.base import Answer, Dialect, Reads, Use
 from zing.dialects.base import Route as Address
 from zing.errors import (
@@ -43,7 +44,8 @@ from zing.errors import (
 )
 from zing.extension import Extender, Off
 from zing.keys import Key
-from zing.service import Asking, Service
+from zing.service import Answered, Asking, Service
+from zing.store.group import COMMIT_WAIT_S, Group
 from zing.store.idem import Sent
 from zing.task import Delivery, Task, TaskView
 
@@ -91,6 +93,7 @@ class Wiring:
 
     answering  the idempotency keys whose first request is being answered, by account and address
     stopping   set when the service is to end: nobody waits for a task any more
+    group_max  so many requests of a kind are served together at most
     """
 
     service: Service
@@ -98,6 +101,22 @@ class Wiring:
     extender: Extender = field(default_factory=Off)
     answering: set[tuple[str, str, str]] = field(default_factory=set)
     stopping: threading.Event = field(default_factory=threading.Event)
+    group_max: int = int(GROUP_MAX.default)
+
+    @cached_property
+    def keys(self) -> Group[str, Key]:
+        """The keys that texts are."""
+        return Group(self.service.authenticate_all, self.group_max)
+
+    @cached_property
+    def looks(self) -> Group[tuple[str, str | None], TaskView]:
+        """The tasks of ids as they are now, for the accounts that ask."""
+        return Group(self.service.look_all, self.group_max)
+
+    @cached_property
+    def accepts(self) -> Group[Asking, Answered]:
+        """What comes of requests, durable with one commit for a set."""
+        return Group(self.service.submit_all, self.group_max, COMMIT_WAIT_S)
 
 
 class RequestId:
@@ -144,15 +163,7 @@ class Endpoint:
     async def answer(self, request: Request) -> Response:
         """The reply, whatever happens; an error we did not foresee is logged and says little."""
         try:
-            body = await bodies.read(request)
-            match self.address.use:
-                case Use.SUBMIT:
-                    answer = await self._submit(request, body)
-                case Use.CANCEL:
-                    view = await to_thread.run_sync(self._cancel, request, body)
-                    answer = await self._when_ended(view)
-                case _:
-                    answer = await to_thread.run_sync(self._serve, request, body)
+            answer = await self._answered(request)
         except ZingError as error:
             answer = self.dialect.refused(error)
         except Exception:  # the last door: nobody else would answer
@@ -161,14 +172,28 @@ class Endpoint:
             answer = self.dialect.refused(Internal())
         return _response(answer)
 
-    def _serve(self, request: Request, body: bytes) -> Answer:
-        """Who asks, what they ask, what comes of it; runs in a thread."""
-        key = self._key(request)
-        asked = self.address.asks(self._fields(request, body))
+    async def _answered(self, request: Request) -> Answer:
+        """The body, who asks, what they ask, what comes of it, in this order."""
+        body = await bodies.read(request)
+        key = await self.parts.keys(self.dialect.key(request.headers.get("authorization", "")))
+        fields = self._fields(request, body)
+        asked = self.address.asks(fields)
+        match self.address.use:
+            case Use.SUBMIT:
+                sent = self._sent(request, key, fields)
+                asking = Asking(key, self.dialect, asked, dict(fields), sent, self._text)
+                return await self._submit(asking)
+            case Use.LOOK:
+                return self._looked(await self.parts.looks((asked[0], key.account_id)))
+            case Use.CANCEL:
+                cancel = partial(self.parts.service.cancel, asked[0], key.account_id)
+                return await self._when_ended(await to_thread.run_sync(cancel))
+        return await to_thread.run_sync(self._serve, key, asked)
+
+    def _serve(self, key: Key, asked: Any) -> Answer:
+        """What is asked for less often; runs in a thread."""
         service, account_id = self.parts.service, key.account_id
         match self.address.use:
-            case Use.LOOK:
-                return self._look(asked[0], account_id)
             case Use.BATCH:
                 return self.address.words(service.batch(asked, account_id))
             case Use.LIST:
@@ -180,15 +205,6 @@ class Endpoint:
             case Use.LINK:
                 return self.address.words(service.fresh_link(asked, account_id))
         raise AssertionError(f"{self.address.use} is served elsewhere")
-
-    def _cancel(self, request: Request, body: bytes) -> TaskView:
-        key = self._key(request)
-        asked = self.address.asks(self._fields(request, body))
-        return self.parts.service.cancel(asked[0], key.account_id)
-
-    def _key(self, request: Request) -> Key:
-        text = self.dialect.key(request.headers.get("authorization", ""))
-        return self.parts.service.authenticate(text)
 
     def _fields(self, request: Request, body: bytes) -> Mapping[str, Any]:
         match self.address.reads:
@@ -204,10 +220,9 @@ class Endpoint:
                 inside = bodies.form(request.headers, body) if body else {}
                 return dict(request.query_params) | inside
 
-    def _look(self, public_id: str, account_id: str) -> Answer:
-        view = self.parts.service.look(public_id, account_id)
+    def _looked(self, view: TaskView) -> Answer:
         answer = self.address.words(view)
-        return Answer(answer.status, answer.body, {**answer.headers, **_seen(view.task)})
+        return replace(answer, headers={**answer.headers, **_seen(view.task)})
 
     def _delete(self, public_ids: Sequence[str], account_id: str) -> Answer:
         """Delete all or, where one of the ids is none of the account's, nothing."""
@@ -217,9 +232,8 @@ class Endpoint:
         views = [self.parts.service.delete(each, account_id) for each in identities]
         return self.address.words(views[-1])
 
-    async def _submit(self, request: Request, body: bytes) -> Answer:
+    async def _submit(self, asking: Asking) -> Answer:
         """A new task's answer, or the first one's where this idempotency key had one."""
-        asking = await to_thread.run_sync(self._asking, request, body)
         with self._alone(asking.sent):
             first = await self._first_answer(asking.sent)
             if first is not None:
@@ -240,20 +254,14 @@ class Endpoint:
         return None if text is None else Answer(200, json.loads(text), REPLAYED)
 
     async def _accepted(self, asking: Asking) -> Answer:
-        service = self.parts.service
         asking, headers = await self._extended(asking)
-        if asking.sent is None:
-            answer = await self._when_ended(await to_thread.run_sync(service.submit, asking))
-            return replace(answer, headers={**answer.headers, **headers})
-        answered = await to_thread.run_sync(service.submit_once, asking, self._text)
-        return Answer(200, json.loads(answered.answer), REPLAYED if answered.again else headers)
-
-    def _asking(self, request: Request, body: bytes) -> Asking:
-        """Who asks and what they ask; runs in a thread."""
-        key = self._key(request)
-        fields = dict(self._fields(request, body))
-        asked = self.address.asks(fields)
-        return Asking(key, self.dialect, asked, fields, self._sent(request, key, fields))
+        answered = await self.parts.accepts(asking)
+        if answered.view is None:
+            return Answer(200, json.loads(answered.answer), REPLAYED)
+        if asking.sent is not None:
+            return Answer(200, json.loads(answered.answer), headers)
+        answer = await self._when_ended(answered.view)
+        return replace(answer, headers={**answer.headers, **headers})
 
     def _text(self, view: TaskView) -> str:
         return _compact(self.address.words(view).body)
@@ -304,14 +312,13 @@ class Endpoint:
         It is accepted: whatever happens while it is waited for, the reply has its id.
         """
         latest, pause_s = time.monotonic() + self.address.wait_s, LOOK_MIN_S
-        look = partial(self.parts.service.look, view.task.public_id, None)
         while not view.task.state.ended and time.monotonic() < latest:
             await asyncio.sleep(pause_s)
             if self.parts.stopping.is_set():
                 break
             pause_s = min(LOOK_MAX_S, 1.5 * pause_s)
             with suppress(ZingError):
-                view = await to_thread.run_sync(look)
+                view = await self.parts.looks((view.task.public_id, None))
         return self.address.words(view)
 
 

@@ -9,11 +9,13 @@ import hmac
 import re
 import secrets
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, UnknownKey
+from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, Refused, UnknownKey
 from zing.store.schema import api_key
 
 PREFIX = "zk_live_"
@@ -23,7 +25,7 @@ _SECRET_LETTERS = string.digits + string.ascii_letters
 _ID_LENGTH, _SECRET_LENGTH = 8, 43  # 43 of 62 letters: 256 bits
 _KEY = re.compile(rf"{PREFIX}([0-9a-z]{{{_ID_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH}}})")
 _NO_HASH = "0" * 64
-_BY_ID = select(api_key).where(api_key.c.id == bindparam("id"))
+_BY_IDS = select(api_key).where(api_key.c.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True)
@@ -67,25 +69,32 @@ def mint(
     return f"{PREFIX}{key.id}_{secret}", key
 
 
-def authenticate(connection: Connection, pepper: bytes, text: str, now: float) -> Key:
-    """The key that a text is; raises BadKey, KeyEnded or KeyDisabled.
+def authenticate(
+    connection: Connection, pepper: bytes, texts: Sequence[str], now: float
+) -> list[Key | Refused]:
+    """For each text the key that it is, or BadKey, KeyEnded or KeyDisabled, in their order."""
+    matches = [_KEY.fullmatch(text) for text in texts]
+    parts = [
+        (match[1], match[2]) if match else ("", text)
+        for match, text in zip(matches, texts, strict=True)
+    ]
+    ids = sorted({key_id for key_id, _ in parts})
+    rows = {row.id: row for row in connection.execute(_BY_IDS, {"ids": ids})}
+    return [_recognised(pepper, rows.get(part[0]), part, now) for part in parts]
 
-    Whatever is wrong, one hash is computed and one comparison made, in the same time.
-    """
-    match = _KEY.fullmatch(text)
-    key_id, secret = match.groups() if match else ("", text)
-    row = connection.execute(_BY_ID, {"id": key_id}).one_or_none()
-    kept = row.hash if row else _NO_HASH
-    same = hmac.compare_digest(_hash(pepper, key_id, secret), kept)
+
+def _recognised(
+    pepper: bytes, row: Row[Any] | None, part: tuple[str, str], now: float
+) -> Key | Refused:
+    """Whatever is wrong, one hash is computed and one comparison made, in the same time."""
+    same = hmac.compare_digest(_hash(pepper, *part), row.hash if row else _NO_HASH)
     if row is None or not same:
-        raise BadKey
+        return BadKey()
     key = _key(row)
     state = key.state(now)
     if state in ("revoked", "expired"):
-        raise KeyEnded
-    if state == "disabled":
-        raise KeyDisabled
-    return key
+        return KeyEnded()
+    return KeyDisabled() if state == "disabled" else key
 
 
 def find(connection: Connection, text: str) -> Key:

@@ -1,18 +1,21 @@
 """Money: accounts and the entries that explain every balance. Integers of micro-credits only.
 
 Each entry moves an account's three numbers by the signs in EFFECTS, in the same transaction, so
-they are at any moment the sums over the account's entries.
+they are at any moment the sums over the account's entries. Many entries are one set: so many
+statements as for one.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import BigInteger, Connection, Update, bindparam, insert, select, update
 
-from zing.errors import BadSetting, InsufficientCredits, Internal, UnknownAccount
+from zing.errors import BadSetting, Internal, UnknownAccount
 from zing.store.schema import account, lane, ledger
 
+NUMBERS = ("available", "held", "used")
 # Far below what a 64-bit column holds, so that no sum of two can overflow it.
 BALANCE_MAX = 2**61
 
@@ -39,18 +42,23 @@ EFFECTS: dict[Kind, tuple[int, int, int]] = {
 }
 
 
-def _moving(kind: Kind) -> Update:
-    """The statement that moves `moved` micro-credits of an `account`, built once."""
-    moved = bindparam("moved", type_=BigInteger)
-    numbers = (account.c.available, account.c.held, account.c.used)
-    after = [number + sign * moved for number, sign in zip(numbers, EFFECTS[kind], strict=True)]
+def _moving() -> Update:
+    """The statement that moves an `account`'s three numbers within their bounds, built once."""
+    changes = [bindparam(f"moved_{name}", type_=BigInteger) for name in NUMBERS]
+    after = [account.c[name] + moved for name, moved in zip(NUMBERS, changes, strict=True)]
     bounds = after[0].between(0, BALANCE_MAX) & (after[1] >= 0) & (after[2] >= 0)
     statement = update(account).where(account.c.id == bindparam("account"), bounds)
-    return statement.values(available=after[0], held=after[1], used=after[2])
+    return statement.values(dict(zip(NUMBERS, after, strict=True)))
 
 
-_MOVES = {kind: _moving(kind) for kind in Kind}
+_MOVE = _moving()
 _ENTRY = insert(ledger)
+_AVAILABLE = (
+    select(account.c.id, account.c.available)
+    .where(account.c.id.in_(bindparam("accounts", expanding=True)))
+    .order_by(account.c.id)
+    .with_for_update()
+)
 _BALANCE = select(account.c.available, account.c.held, account.c.used).where(
     account.c.id == bindparam("account")
 )
@@ -64,6 +72,17 @@ class Balance:
     available: int
     held: int
     used: int
+
+
+@dataclass(frozen=True)
+class Move:
+    """An entry to be made: micro-credits of an account, for a task or for a reason."""
+
+    account_id: str
+    kind: Kind
+    amount: int
+    task_id: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,29 +112,34 @@ def grant(
     connection: Connection, account_id: str, amount: int, now: float, reason: str = ""
 ) -> None:
     """Give an account credits; raises UnknownAccount."""
-    if not _move(connection, account_id, Kind.GRANT, amount):
-        balance(connection, account_id)
+    balance(connection, account_id)
+    given = [Move(account_id, Kind.GRANT, amount, reason=reason)]
+    if not _moved(connection, given):
         raise BadSetting("The account cannot hold that many credits.")
-    _enter(connection, account_id, Kind.GRANT, amount, now, reason=reason)
+    _enter(connection, given, now)
 
 
-def hold(connection: Connection, account_id: str, task_id: str, amount: int, now: float) -> None:
-    """Take a task's price off what is available; raises InsufficientCredits and moves nothing."""
-    if not _move(connection, account_id, Kind.HOLD, amount):
-        raise InsufficientCredits
-    _enter(connection, account_id, Kind.HOLD, amount, now, task_id)
+def hold(connection: Connection, prices: Sequence[Move], now: float) -> set[str | None]:
+    """Take prices off what is available, in their order; the tasks of those that could be paid."""
+    accounts = sorted({price.account_id for price in prices})
+    rows = connection.execute(_AVAILABLE, {"accounts": accounts})
+    available: dict[str, int] = {row.id: row.available for row in rows}
+    paid = []
+    for price in prices:
+        left = available.get(price.account_id, -1) - price.amount
+        if left >= 0:
+            available[price.account_id] = left
+            paid.append(price)
+    move(connection, paid, now)
+    return {price.task_id for price in paid}
 
 
-def settle(connection: Connection, account_id: str, task_id: str, amount: int, now: float) -> None:
-    """The held price is spent."""
-    _unhold(connection, account_id, Kind.SETTLE, amount)
-    _enter(connection, account_id, Kind.SETTLE, amount, now, task_id)
-
-
-def release(connection: Connection, account_id: str, task_id: str, amount: int, now: float) -> None:
-    """The held price is available again."""
-    _unhold(connection, account_id, Kind.RELEASE, amount)
-    _enter(connection, account_id, Kind.RELEASE, amount, now, task_id)
+def move(connection: Connection, moves: Sequence[Move], now: float) -> None:
+    """Make entries and what they do to the balances; raises Internal where one cannot be."""
+    if moves:
+        if not _moved(connection, moves):
+            raise Internal("An account does not hold what its tasks were promised.")
+        _enter(connection, moves, now)
 
 
 def balance(connection: Connection, account_id: str) -> Balance:
@@ -137,32 +161,31 @@ def entries(connection: Connection, account_id: str, limit: int) -> list[Entry]:
     ]
 
 
-def _unhold(connection: Connection, account_id: str, kind: Kind, amount: int) -> None:
-    if not _move(connection, account_id, kind, amount):
-        raise Internal(f"The account {account_id} does not hold what this task was promised.")
+def _moved(connection: Connection, moves: Sequence[Move]) -> bool:
+    """Change the accounts as EFFECTS says; false where one would leave its bounds."""
+    sums: dict[str, list[int]] = {}
+    for each in moves:
+        mine = sums.setdefault(each.account_id, [0, 0, 0])
+        for place, sign in enumerate(EFFECTS[each.kind]):
+            mine[place] += sign * each.amount
+    rows = [
+        {"account": account_id}
+        | {f"moved_{name}": change for name, change in zip(NUMBERS, mine, strict=True)}
+        for account_id, mine in sorted(sums.items())  # locked in this order everywhere
+    ]
+    return connection.execute(_MOVE, rows).rowcount == len(rows)
 
 
-def _move(connection: Connection, account_id: str, kind: Kind, amount: int) -> bool:
-    """Change an account's three numbers as EFFECTS says; false where one would leave its bounds."""
-    moved = connection.execute(_MOVES[kind], {"account": account_id, "moved": amount})
-    return moved.rowcount == 1
-
-
-def _enter(
-    connection: Connection,
-    account_id: str,
-    kind: Kind,
-    amount: int,
-    now: float,
-    task_id: str | None = None,
-    reason: str = "",
-) -> None:
-    entry = {
-        "account_id": account_id,
-        "task_id": task_id,
-        "kind": kind,
-        "amount": amount,
-        "reason": reason,
-        "created_at": now,
-    }
-    connection.execute(_ENTRY, entry)
+def _enter(connection: Connection, moves: Sequence[Move], now: float) -> None:
+    entries = [
+        {
+            "account_id": each.account_id,
+            "task_id": each.task_id,
+            "kind": each.kind,
+            "amount": each.amount,
+            "reason": each.reason,
+            "created_at": now,
+        }
+        for each in moves
+    ]
+    connection.execute(_ENTRY, entries)

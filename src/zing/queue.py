@@ -1,30 +1,52 @@
 """The life of a task in the database: accept, claim, settle, reap, cancel, each one transaction.
 
-Rows of one task are locked in the order task, account, lane. Where a transaction takes several
-tasks, two may still wait for each other: the database ends one, and it is done again. Every
-function runs inside `Store.write` and takes the time as `now`.
+Accepting, claiming and settling take a set and need as many statements for it as for one: a
+durable commit and a round trip cost the same for both. Rows are locked in the order task, account,
+lane, each by its id; where two transactions still wait for each other, the database ends one, and
+it is done again. Every function runs inside `Store.write` and takes the time as `now`.
 """
 
 import json
+import math
 import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    String,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from zing import ledger
 from zing.egress import host_of
 from zing.errors import (
     Cancelled,
     EngineLost,
+    InsufficientCredits,
     ModelGone,
     NotCancellable,
     QueueFull,
+    Refused,
     TimedOut,
     UnknownTask,
     Unreadable,
     ZingError,
 )
+from zing.ledger import Kind, Move
 from zing.store import files, switches
 from zing.store.files import File
 from zing.store.schema import api_key, lane, outbox, task, worker
@@ -34,6 +56,7 @@ from zing.task import DeliveryState, ImageRequest, Task, TaskState
 ATTEMPTS_MAX = 3
 QUEUE_MAX = 10_000
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
+KIND_WITHIN = 200  # so many tasks of a lane are looked at for those of a claim's kind
 EXPIRED_AT_ONCE = 100
 PRIORITY = 100  # lower is served first
 
@@ -42,7 +65,12 @@ _FREE = or_(lane.c.max_running.is_(None), lane.c.running < lane.c.max_running)
 # Built once: for each accept they would take longer to build than to run.
 _WAITING = select(func.sum(lane.c.queued))
 _INSERT = insert(task)
-_BY_ID = select(task).where(task.c.id == bindparam("identity"))
+_BY_IDS = (
+    select(task)
+    .where(task.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(task.c.id)
+    .with_for_update()
+)
 _START = select(
     func.coalesce(
         select(func.min(lane.c.vtime)).where(lane.c.queued > 0).scalar_subquery(),
@@ -50,12 +78,100 @@ _START = select(
     )
 )
 _MINE = lane.c.account_id == bindparam("account")
-_ENTER_IDLE = (
+# A lane that was empty starts where the others are, not behind them.
+_ENTER = (
     update(lane)
-    .where(_MINE, lane.c.queued == 0, lane.c.vtime < bindparam("start"))
-    .values(vtime=bindparam("start"))
+    .where(_MINE)
+    .values(
+        queued=lane.c.queued + bindparam("more"),
+        vtime=case(
+            ((lane.c.queued == 0) & (lane.c.vtime < bindparam("start")), bindparam("start")),
+            else_=lane.c.vtime,
+        ),
+    )
 )
-_ENTER = update(lane).where(_MINE).values(queued=lane.c.queued + 1)
+_LEAVE = (
+    update(lane)
+    .where(_MINE)
+    .values(
+        queued=lane.c.queued - bindparam("waited"),
+        running=lane.c.running - bindparam("ran"),
+    )
+)
+_TAKE_TURNS = (
+    update(lane)
+    .where(
+        _MINE,
+        or_(
+            lane.c.max_running.is_(None),
+            lane.c.running + bindparam("turns") <= lane.c.max_running,
+        ),
+    )
+    .values(
+        queued=lane.c.queued - bindparam("turns"),
+        running=lane.c.running + bindparam("turns"),
+        vtime=lane.c.vtime + bindparam("passed"),
+    )
+)
+_QUEUED = (
+    task.c.state == TaskState.QUEUED,
+    task.c.model == bindparam("model"),
+    task.c.not_before <= bindparam("now"),
+)
+_HEAD = (
+    select(task.c.id)
+    .where(task.c.account_id == lane.c.account_id, *_QUEUED)
+    .order_by(task.c.priority, task.c.id)
+    .limit(1)
+    .scalar_subquery()
+)
+_TURNS = (
+    select(lane.c.account_id, lane.c.vtime, lane.c.weight, lane.c.running, lane.c.max_running)
+    .add_columns(_HEAD.label("head"))
+    .where(lane.c.queued > 0, _FREE, _HEAD.is_not(None))
+    .order_by(lane.c.vtime, lane.c.account_id)
+    .limit(LANES_TRIED)
+)
+_LOCK_QUEUED = (
+    select(task.c.id, task.c.account_id, task.c.compat)
+    .where(task.c.id.in_(bindparam("ids", expanding=True)), task.c.state == TaskState.QUEUED)
+    .order_by(task.c.id)
+    .with_for_update(skip_locked=True)
+)
+_CLAIMED = (
+    update(task)
+    .where(task.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=TaskState.RUNNING,
+        attempt=task.c.attempt + 1,
+        worker_id=bindparam("worker"),
+        # One for each: the same random half, and the task's own.
+        claim_token=bindparam("token", type_=String) + func.substr(task.c.id, 13),
+        started_at=bindparam("now"),
+        updated_at=bindparam("now"),
+    )
+    .returning(task)
+)
+_ENDED = (
+    update(task)
+    .where(task.c.id == bindparam("identity"))
+    .values(
+        state=bindparam("end"),
+        worker_id=None,
+        claim_token=None,
+        error=bindparam("why"),
+        error_message=bindparam("why_message"),
+        result=bindparam("outcome"),
+        updated_at=bindparam("now"),
+        ended_at=bindparam("now"),
+    )
+)
+_USED = (
+    update(api_key)
+    .where(api_key.c.id == bindparam("key"))
+    .values(used=api_key.c.used + bindparam("spent"))
+)
+_DELIVERY = insert(outbox)
 
 
 @dataclass(frozen=True)
@@ -107,28 +223,35 @@ def task_id(now: float) -> str:
     return f"{int(now * 1000):012x}{secrets.token_hex(8)}"
 
 
-def accept(connection: Connection, submission: Submission, now: float) -> Task:
-    """The queued task, its price held; raises InsufficientCredits or QueueFull.
+def accept(
+    connection: Connection, submissions: Sequence[Submission], now: float
+) -> list[Task | Refused]:
+    """For each the queued task, its price held, or why it is refused, in their order.
 
-    Unavailable or SwitchedOff where the operator takes no new tasks. A request that safety
-    refuses is accepted, ended and released at once.
+    InsufficientCredits, QueueFull, or Unavailable or SwitchedOff where the operator takes no new
+    tasks. A request that safety refuses is accepted, ended and released at once.
     """
-    check_open(connection, submission.dialect)
-    identity = task_id(now)
-    _insert(connection, identity, submission, now)
-    ledger.hold(connection, submission.account_id, identity, submission.cost, now)
-    _enter_lane(connection, submission.account_id)
-    accepted = _row(connection, identity)
-    if submission.refused is not None:
-        _end(connection, accepted, failure(submission.refused), now)
-    return to_task(_row(connection, identity))
+    ids = sorted(task_id(now) for _ in submissions)
+    wanted = dict(zip(ids, submissions, strict=True))
+    refused = _refusals(connection, wanted)
+    prices = [
+        Move(each.account_id, Kind.HOLD, each.cost, identity)
+        for identity, each in wanted.items()
+        if identity not in refused
+    ]
+    held = ledger.hold(connection, prices, now)
+    accepted = {identity: each for identity, each in wanted.items() if identity in held}
+    queued = _insert(connection, accepted, now) | _block(connection, accepted, now)
+    return [
+        queued.get(identity) or refused.get(identity) or InsufficientCredits()
+        for identity in wanted
+    ]
 
 
 def check_open(connection: Connection, dialect: str) -> None:
     """Refuse a new task where there is no room for it: raises QueueFull, and what switches do."""
     switches.check(connection, dialect)
-    waiting = connection.scalar(_WAITING) or 0
-    if waiting >= QUEUE_MAX:
+    if _waiting(connection) >= QUEUE_MAX:
         raise QueueFull(retry_after_s=10)
 
 
@@ -142,41 +265,40 @@ def claim(
     alive = select(worker.c.id).where(worker.c.id == worker_id, worker.c.lease_until > now)
     if connection.scalar(alive.with_for_update()) is None:
         return []
-    claims: list[Claim] = []
-    kind: str | None = None
-    while len(claims) < count:
-        head = _head(connection, model, kind, now)
-        if head is None:
-            break
-        kind = head.compat
-        held = _claim(connection, head, worker_id, now)
+    chosen = _take_turns(connection, _choose(connection, model, count, now))
+    claimed = {"ids": chosen, "worker": worker_id, "token": secrets.token_hex(8), "now": now}
+    rows = {row.id: row for row in connection.execute(_CLAIMED, claimed)} if chosen else {}
+    claims, unreadable = [], []
+    for row in (rows[identity] for identity in chosen):
         try:
-            claims.append(Claim(to_task(held), held.claim_token, held.suffix))
+            claims.append(Claim(to_task(row), row.claim_token, row.suffix))
         except (RecursionError, TypeError, ValueError):
             # One row that this version cannot read must not stop all others.
-            _end(connection, held, failure(Unreadable()), now)
+            unreadable.append((row, failure(Unreadable())))
+    _end(connection, unreadable, now)
     return claims
 
 
-def settle(connection: Connection, held: Claim, outcome: Outcome, now: float) -> bool:
-    """End a claimed task; False, and nothing changes, where the claim is void.
+def settle(connection: Connection, ends: Sequence[tuple[Claim, Outcome]], now: float) -> list[bool]:
+    """End claimed tasks; false for each whose claim is void, and for it nothing changes.
 
     A task that was asked to be cancelled is, also where its picture came just after.
     """
-    row = _locked(connection, held)
-    if row is None:
-        return False
-    _end(connection, row, failure(Cancelled()) if row.cancel_requested else outcome, now)
-    return True
+    rows = _locked(connection, [held for held, _ in ends])
+    cancelled = failure(Cancelled())
+    mine = [(rows[held.task.id], outcome) for held, outcome in ends if held.task.id in rows]
+    mine = [(row, cancelled if row.cancel_requested else outcome) for row, outcome in mine]
+    _end(connection, mine, now)
+    return [held.task.id in rows for held, _ in ends]
 
 
 def give_back(connection: Connection, held: Claim, now: float) -> bool:
     """Queue a claimed task again as if it had not been claimed; False where the claim is void."""
-    row = _locked(connection, held)
+    row = _locked(connection, [held]).get(held.task.id)
     if row is None:
         return False
     if row.cancel_requested:
-        _end(connection, row, failure(Cancelled()), now)
+        _end(connection, [(row, failure(Cancelled()))], now)
     else:
         _requeue(connection, row, row.attempt - 1, now)
     return True
@@ -194,7 +316,7 @@ def cancel(connection: Connection, public_id: str, account_id: str | None, now: 
     if TaskState(row.state).ended:
         raise NotCancellable
     if row.state == TaskState.QUEUED:
-        _end(connection, row, failure(Cancelled()), now)
+        _end(connection, [(row, failure(Cancelled()))], now)
         return
     asked = update(task).where(task.c.id == row.id)
     connection.execute(asked.values(cancel_requested=True, updated_at=now))
@@ -266,9 +388,9 @@ def expire(connection: Connection, now: float, timeout_s: float) -> int:
     old = select(task).where(task.c.state == TaskState.QUEUED, task.c.created_at < now - timeout_s)
     rows = connection.execute(old.limit(EXPIRED_AT_ONCE).with_for_update(skip_locked=True)).all()
     drawn = _models_drawn(connection, now) if rows else set()
-    for row in rows:
-        late = TimedOut(f"Nobody drew this within {timeout_s:g} s; nothing was charged.")
-        _end(connection, row, failure(late if row.model in drawn else ModelGone()), now)
+    late = TimedOut(f"Nobody drew this within {timeout_s:g} s; nothing was charged.")
+    ends = [(row, failure(late if row.model in drawn else ModelGone())) for row in rows]
+    _end(connection, ends, now)
     return len(rows)
 
 
@@ -278,8 +400,39 @@ def _models_drawn(connection: Connection, now: float) -> set[str]:
     return {json.loads(each).get("model", "") for each in said}
 
 
-def _insert(connection: Connection, identity: str, submission: Submission, now: float) -> None:
-    values = {
+def _refusals(connection: Connection, wanted: Mapping[str, Submission]) -> dict[str, Refused]:
+    """Which of these tasks are not taken whoever pays, and why: switches, then a full queue."""
+    switched = switches.list_switches(connection)
+    found = {
+        identity: switches.refusal(switched, each.dialect) for identity, each in wanted.items()
+    }
+    refused = {identity: why for identity, why in found.items() if why is not None}
+    room = max(0, QUEUE_MAX - _waiting(connection))
+    beyond = [identity for identity in wanted if identity not in refused][room:]
+    return refused | {identity: QueueFull(retry_after_s=10) for identity in beyond}
+
+
+def _waiting(connection: Connection) -> int:
+    return int(connection.scalar(_WAITING) or 0)
+
+
+def _insert(
+    connection: Connection, accepted: Mapping[str, Submission], now: float
+) -> dict[str, Task]:
+    """The tasks, kept and in their lanes, by their ids."""
+    if not accepted:
+        return {}
+    rows = [_values(identity, each, now) for identity, each in accepted.items()]
+    connection.execute(_INSERT, rows)
+    start = connection.scalar(_START) or 0.0
+    more = Counter(each.account_id for each in accepted.values())
+    lanes = [{"account": each, "more": more[each], "start": start} for each in sorted(more)]
+    connection.execute(_ENTER, lanes)
+    return {identity: _task(identity, each, now) for identity, each in accepted.items()}
+
+
+def _values(identity: str, submission: Submission, now: float) -> dict[str, Any]:
+    return {
         "id": identity,
         "public_id": submission.public_id,
         "account_id": submission.account_id,
@@ -304,124 +457,193 @@ def _insert(connection: Connection, identity: str, submission: Submission, now: 
         "created_at": now,
         "updated_at": now,
     }
-    connection.execute(_INSERT, values)
 
 
-def _enter_lane(connection: Connection, account_id: str) -> None:
-    """One more is queued; a lane that was empty starts where the others are, not behind them."""
-    start = connection.scalar(_START) or 0.0
-    connection.execute(_ENTER_IDLE, {"account": account_id, "start": start})
-    connection.execute(_ENTER, {"account": account_id})
+def _task(identity: str, submission: Submission, now: float) -> Task:
+    """The queued task that these values are; reading it back would be a statement more."""
+    return Task(
+        id=identity,
+        public_id=submission.public_id,
+        account_id=submission.account_id,
+        dialect=submission.dialect,
+        state=TaskState.QUEUED,
+        request=submission.request,
+        fields=submission.fields,
+        seed=submission.seed,
+        cost=submission.cost,
+        created_at=now,
+        updated_at=now,
+    )
 
 
-def _head(connection: Connection, model: str, kind: str | None, now: float) -> Row[Any] | None:
-    """The first task of the lane whose turn it is, locked; of one kind where a kind is given."""
-    wanted = [
-        task.c.state == TaskState.QUEUED,
-        task.c.model == model,
-        task.c.not_before <= now,
-        *([] if kind is None else [task.c.compat == kind]),
+def _block(
+    connection: Connection, accepted: Mapping[str, Submission], now: float
+) -> dict[str, Task]:
+    """End those of the accepted tasks that safety refuses: these, ended, by their ids."""
+    why = {identity: each.refused for identity, each in accepted.items() if each.refused}
+    if not why:
+        return {}
+    rows = _rows(connection, list(why))
+    _end(connection, [(row, failure(why[row.id])) for row in rows], now)
+    return {row.id: to_task(row) for row in _rows(connection, list(why))}
+
+
+def _choose(
+    connection: Connection, model: str, count: int, now: float
+) -> list[tuple[Row[Any], str]]:
+    """The next tasks for a model, of one kind, locked, each with its lane."""
+    queued = {"model": model, "now": now}
+    lanes = connection.execute(_TURNS, queued).all()
+    heads = (_lock(connection, [each.head]) for each in lanes)
+    head = next((found[0] for found in heads if found), None)
+    if head is None:
+        return []
+    waiting = {head.account_id: [head.id]}
+    if count > 1:
+        accounts = {f"account_{n}": each.account_id for n, each in enumerate(lanes)}
+        of_kind = {"kind": head.compat, "count": count, **accounts, **queued}
+        for row in connection.execute(_of_kind(len(lanes)), of_kind):
+            if row.id != head.id:
+                waiting.setdefault(row.account_id, []).append(row.id)
+    chosen = _in_turn(lanes, waiting, head.account_id, count)
+    rest = [identity for _, identity in chosen[1:]]
+    locked = {head.id} | {row.id for row in (_lock(connection, rest) if rest else ())}
+    return [(each, identity) for each, identity in chosen if identity in locked]
+
+
+def _lock(connection: Connection, ids: list[str]) -> Sequence[Any]:
+    """Those of these tasks that are queued and nobody else's, locked."""
+    return connection.execute(_LOCK_QUEUED, {"ids": ids}).all()
+
+
+@cache
+def _of_kind(lanes: int) -> Select[Any]:
+    """The first tasks of a kind in so many lanes, each lane's in their order."""
+    each = []
+    for number in range(lanes):
+        mine = task.c.account_id == bindparam(f"account_{number}")
+        front = select(task.c.id, task.c.account_id, task.c.compat, task.c.priority)
+        front = front.where(mine, *_QUEUED).order_by(task.c.priority, task.c.id)
+        first = front.limit(KIND_WITHIN).subquery()
+        kind = select(first.c.id, first.c.account_id).where(first.c.compat == bindparam("kind"))
+        kind = kind.order_by(first.c.priority, first.c.id).limit(bindparam("count"))
+        each.append(select(kind.subquery()))
+    return select(union_all(*each).subquery())
+
+
+def _in_turn(
+    lanes: Sequence[Row[Any]], waiting: Mapping[str, list[str]], first: str, count: int
+) -> list[tuple[Row[Any], str]]:
+    """Which of the waiting tasks are next, as if each lane took one turn after the other."""
+    vtimes = {each.account_id: each.vtime for each in lanes}
+    vtimes[first] = -math.inf  # its head is locked already
+    rooms = {
+        each.account_id: min(
+            len(waiting.get(each.account_id, ())),
+            math.inf if each.max_running is None else each.max_running - each.running,
+        )
+        for each in lanes
+    }
+    taken: Counter[str] = Counter()
+    chosen: list[tuple[Row[Any], str]] = []
+    while len(chosen) < count:
+        able = [each for each in lanes if taken[each.account_id] < rooms[each.account_id]]
+        if not able:
+            break
+        turn = min(able, key=lambda each: (vtimes[each.account_id], each.account_id))
+        chosen.append((turn, waiting[turn.account_id][taken[turn.account_id]]))
+        taken[turn.account_id] += 1
+        vtimes[turn.account_id] = turn.vtime + taken[turn.account_id] / turn.weight
+    return chosen
+
+
+def _take_turns(connection: Connection, chosen: Sequence[tuple[Row[Any], str]]) -> list[str]:
+    """The ids of the chosen tasks, without those of a lane whose room others took meanwhile."""
+    lanes = {each.account_id: each for each, _ in chosen}
+    turns = Counter(each.account_id for each, _ in chosen)
+    taken = set()
+    for account_id in sorted(turns):
+        count = turns[account_id]
+        step = {"account": account_id, "turns": count, "passed": count / lanes[account_id].weight}
+        if connection.execute(_TAKE_TURNS, step).rowcount == 1:
+            taken.add(account_id)
+    return [identity for each, identity in chosen if each.account_id in taken]
+
+
+def _end(connection: Connection, ends: Sequence[tuple[Row[Any], Outcome]], now: float) -> None:
+    """The one way tasks end: their state, money, files, lanes and deliveries."""
+    if not ends:
+        return
+    connection.execute(_ENDED, [_ended(row, outcome, now) for row, outcome in ends])
+    succeeded = [row for row, outcome in ends if outcome.state == TaskState.SUCCEEDED]
+    spent = {row.id for row in succeeded}
+    moves = [
+        Move(row.account_id, Kind.SETTLE if row.id in spent else Kind.RELEASE, row.cost, row.id)
+        for row, _ in ends
     ]
-    waits = select(task.c.id).where(task.c.account_id == lane.c.account_id, *wanted).exists()
-    turns = select(lane.c.account_id).where(lane.c.queued > 0, _FREE, waits)
-    turns = turns.order_by(lane.c.vtime, lane.c.account_id).limit(LANES_TRIED)
-    for account_id in connection.scalars(turns).all():
-        heads = select(task).where(task.c.account_id == account_id, *wanted)
-        heads = heads.order_by(task.c.priority, task.c.id).limit(1)
-        head = connection.execute(heads.with_for_update(skip_locked=True)).one_or_none()
-        if head is not None and _take_turn(connection, account_id):
-            return head
-    return None
+    ledger.move(connection, moves, now)
+    _count_used(connection, succeeded)
+    files.add(connection, [(row.id, outcome.file) for row, outcome in ends if outcome.file])
+    _leave_lanes(connection, [row for row, _ in ends])
+    owed = [_delivery(row, now) for row, _ in ends if row.callback_url]
+    if owed:
+        connection.execute(_DELIVERY, owed)
 
 
-def _take_turn(connection: Connection, account_id: str) -> bool:
-    """One turn of a lane; false where other workers took all that it may run at once."""
-    taken = connection.execute(
-        update(lane)
-        .where(lane.c.account_id == account_id, _FREE)
-        .values(
-            queued=lane.c.queued - 1,
-            running=lane.c.running + 1,
-            vtime=lane.c.vtime + 1.0 / lane.c.weight,
-        )
-    )
-    return taken.rowcount == 1
+def _ended(row: Row[Any], outcome: Outcome, now: float) -> dict[str, Any]:
+    return {
+        "identity": row.id,
+        "end": outcome.state,
+        "why": outcome.error,
+        "why_message": outcome.error_message,
+        "outcome": json.dumps(outcome.result),
+        "now": now,
+    }
 
 
-def _claim(connection: Connection, head: Row[Any], worker_id: str, now: float) -> Row[Any]:
-    """The task in the worker's hands."""
-    token = secrets.token_hex(16)
-    connection.execute(
-        update(task)
-        .where(task.c.id == head.id)
-        .values(
-            state=TaskState.RUNNING,
-            attempt=head.attempt + 1,
-            worker_id=worker_id,
-            claim_token=token,
-            started_at=now,
-            updated_at=now,
-        )
-    )
-    return _row(connection, head.id)
+def _count_used(connection: Connection, succeeded: Sequence[Row[Any]]) -> None:
+    """What the keys of these tasks have spent with them."""
+    spent: Counter[str] = Counter()
+    for row in succeeded:
+        spent[row.key_id] += row.cost
+    if spent:
+        used = [{"key": each, "spent": spent[each]} for each in sorted(spent)]
+        connection.execute(_USED, used)
 
 
-def _end(connection: Connection, row: Row[Any], outcome: Outcome, now: float) -> None:
-    """The one way a task ends: its state, its money, its file, its lane, its delivery."""
-    succeeded = outcome.state == TaskState.SUCCEEDED
-    connection.execute(
-        update(task)
-        .where(task.c.id == row.id)
-        .values(
-            state=outcome.state,
-            worker_id=None,
-            claim_token=None,
-            error=outcome.error,
-            error_message=outcome.error_message,
-            result=json.dumps(outcome.result),
-            updated_at=now,
-            ended_at=now,
-        )
-    )
-    money = ledger.settle if succeeded else ledger.release
-    money(connection, row.account_id, row.id, row.cost, now)
-    if succeeded:
-        used = update(api_key).where(api_key.c.id == row.key_id)
-        connection.execute(used.values(used=api_key.c.used + row.cost))
-    if outcome.file is not None:
-        files.add(connection, row.id, outcome.file)
-    count = lane.c.queued if row.state == TaskState.QUEUED else lane.c.running
-    leave = update(lane).where(lane.c.account_id == row.account_id)
-    connection.execute(leave.values({count: count - 1}))
-    if row.callback_url:
-        _insert_delivery(connection, row, now)
+def _leave_lanes(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    waited = Counter(row.account_id for row in rows if row.state == TaskState.QUEUED)
+    ran = Counter(row.account_id for row in rows if row.state != TaskState.QUEUED)
+    lanes = [
+        {"account": each, "waited": waited[each], "ran": ran[each]}
+        for each in sorted(waited.keys() | ran.keys())
+    ]
+    connection.execute(_LEAVE, lanes)
 
 
-def _insert_delivery(connection: Connection, row: Row[Any], now: float) -> None:
-    connection.execute(
-        insert(outbox).values(
-            id=f"msg_{secrets.token_hex(12)}",
-            task_id=row.id,
-            account_id=row.account_id,
-            public_id=row.public_id,
-            dialect=row.dialect,
-            url=row.callback_url,
-            host=host_of(row.callback_url),
-            state=DeliveryState.DUE,
-            attempt=0,
-            next_at=now,
-            lease_until=0.0,
-            created_at=now,
-        )
-    )
+def _delivery(row: Row[Any], now: float) -> dict[str, Any]:
+    return {
+        "id": f"msg_{secrets.token_hex(12)}",
+        "task_id": row.id,
+        "account_id": row.account_id,
+        "public_id": row.public_id,
+        "dialect": row.dialect,
+        "url": row.callback_url,
+        "host": host_of(row.callback_url),
+        "state": DeliveryState.DUE,
+        "attempt": 0,
+        "next_at": now,
+        "lease_until": 0.0,
+        "created_at": now,
+    }
 
 
 def _reclaim(connection: Connection, row: Row[Any], now: float) -> None:
     if row.cancel_requested:
-        _end(connection, row, failure(Cancelled()), now)
+        _end(connection, [(row, failure(Cancelled()))], now)
     elif row.attempt >= ATTEMPTS_MAX:
         times = f"The engine stopped {row.attempt} times while it drew this; nothing was charged."
-        _end(connection, row, failure(EngineLost(times)), now)
+        _end(connection, [(row, failure(EngineLost(times)))], now)
     else:
         _requeue(connection, row, row.attempt, now)
 
@@ -446,15 +668,15 @@ def _requeue(connection: Connection, row: Row[Any], attempt: int, now: float) ->
     )
 
 
-def _locked(connection: Connection, held: Claim) -> Row[Any] | None:
-    """The claimed task, locked; None where the claim is void."""
-    mine = (
-        task.c.id == held.task.id,
-        task.c.state == TaskState.RUNNING,
-        task.c.claim_token == held.token,
-    )
-    return connection.execute(select(task).where(*mine).with_for_update()).one_or_none()
+def _locked(connection: Connection, claims: Sequence[Claim]) -> dict[str, Row[Any]]:
+    """The claimed tasks by their ids, locked; without those whose claim is void."""
+    tokens = {held.task.id: held.token for held in claims}
+    return {
+        row.id: row
+        for row in _rows(connection, list(tokens))
+        if row.state == TaskState.RUNNING and row.claim_token == tokens[row.id]
+    }
 
 
-def _row(connection: Connection, identity: str) -> Row[Any]:
-    return connection.execute(_BY_ID, {"identity": identity}).one()
+def _rows(connection: Connection, ids: list[str]) -> Sequence[Row[Any]]:
+    return connection.execute(_BY_IDS, {"ids": ids}).all()

@@ -26,6 +26,7 @@ from zing.config import (
     DATABASE,
     DRAIN,
     EVOLINK_CANCELLED,
+    GROUP_MAX,
     KIE_HTTP,
     PUBLIC_URL,
     QUEUE_TIMEOUT,
@@ -46,6 +47,7 @@ from zing.task import MICRO, PROMPT_MAX
 FIRST_CREDITS = 1000 * MICRO
 READY_LOOK_S = 0.05
 WAIT_MAX_S = 60.0
+GROUP_MOST = 500  # variables of a statement have a limit
 HANG_UP_S = 6  # for requests that are being answered; who waits for a task stops waiting
 
 log = logging.getLogger(__name__)
@@ -195,7 +197,12 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         wake=supervisor.wake if supervisor else _nobody,
         rules=netguard.callback_rules(),
     )
-    wiring = app.Wiring(service, spoken(_manners()), extension.read())
+    wiring = app.Wiring(
+        service,
+        spoken(_manners()),
+        extension.read(),
+        group_max=config.whole_number(GROUP_MAX, 1, GROUP_MOST),
+    )
     sender = Sender(Door(service.rules), secret, time.time, partial(app.sign, wiring))
     courier = Courier(store, sender, partial(app.tell, wiring))
     _warn_of_links(service.links.origin)

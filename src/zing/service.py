@@ -3,11 +3,10 @@
 import logging
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +21,7 @@ from zing.errors import (
     InsufficientCredits,
     Internal,
     NotCancellable,
+    Refused,
     Unavailable,
     UnknownTask,
     ZingError,
@@ -30,6 +30,7 @@ from zing.keys import Key
 from zing.queue import Submission
 from zing.store import Store, files, idem, switches, tasks
 from zing.store.files import File
+from zing.store.group import alone
 from zing.store.idem import Sent
 from zing.store.tasks import Look
 from zing.task import (
@@ -49,8 +50,6 @@ from zing.task import (
 UNMEASURED_S = 10
 ID_TRIES = 10
 _PICK = random.SystemRandom()
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +95,8 @@ class Via(Protocol):
 class Asking:
     """A request as it came: by whose key, in which dialect, with all its fields.
 
-    sent  it and its idempotency key, where it has one
+    sent   it and its idempotency key, where it has one
+    words  the answer that is kept under that key
     """
 
     key: Key
@@ -104,14 +104,18 @@ class Asking:
     request: ImageRequest
     fields: dict[str, Any]
     sent: Sent | None = None
+    words: Callable[[TaskView], str] = field(default=lambda view: view.task.public_id)
 
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer to a request with an idempotency key; `again` where it is the first one's."""
+    """What came of a request: its task, and the answer that its idempotency key keeps.
 
-    answer: str
-    again: bool
+    No task where the answer is that of the first request with the key.
+    """
+
+    view: TaskView | None
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,34 +134,31 @@ class Service:
 
     def authenticate(self, text: str) -> Key:
         """The key that a text is; raises BadKey, KeyEnded or KeyDisabled."""
-        now = self.clock()
-        return self.store.read(lambda tx: keys.authenticate(tx, self.pepper, text, now))
+        return alone(self.authenticate_all, text)
 
-    def submit(self, asking: Asking) -> TaskView:
+    def authenticate_all(self, texts: Sequence[str]) -> list[Key | Refused]:
+        """For each text the key that it is, or why it is none."""
+        now = self.clock()
+        return self.store.read(lambda tx: keys.authenticate(tx, self.pepper, texts, now))
+
+    def submit(self, asking: Asking) -> Answered:
         """Accept a request: once this returns, the task and the hold on its price are durable.
 
-        Raises Refused, and then nothing was charged or queued.
+        Raises Refused, and then nothing was charged or queued. With an idempotency key the answer
+        is kept with the task, and whoever sends the same again gets it; raises IdempotencyConflict
+        where the key came with another request before.
         """
-        return self._accept(asking, self._accepted)
+        return alone(self.submit_all, asking)
 
-    def submit_once(self, asking: Asking, words: Callable[[TaskView], str]) -> Answered:
-        """As `submit`, and the answer is kept with the task: whoever sends the same again gets it.
-
-        Raises IdempotencyConflict where the key came with another request before.
-        """
-        now, sent = self.clock(), asking.sent
-        assert sent is not None
-
-        def accept(submission: Submission, tx: Connection) -> Answered:
-            first = _first_answer(tx, sent, now)
-            if first is not None:
-                return Answered(first, again=True)
-            view = self._accepted(submission, tx)
-            answer = words(view)
-            idem.keep(tx, sent, view.task.id, answer, now)
-            return Answered(answer, again=False)
-
-        return self._accept(asking, accept)
+    def submit_all(self, askings: Sequence[Asking]) -> list[Answered | Refused]:
+        """The same for each of a set, which is durable with one commit."""
+        checked = [self._refusal(each) for each in askings]
+        open_ones = [each for each, no in zip(askings, checked, strict=True) if no is None]
+        answers = self._accept(open_ones) if open_ones else []
+        if any(isinstance(each, Answered) and each.view is not None for each in answers):
+            self.wake()
+        rest = iter(answers)
+        return [next(rest) if no is None else no for no in checked]
 
     def first_answer(self, sent: Sent) -> str | None:
         """What the first request with an idempotency key was answered; None where this is it.
@@ -165,7 +166,10 @@ class Service:
         Raises IdempotencyConflict.
         """
         now = self.clock()
-        return self.store.read(lambda tx: _first_answer(tx, sent, now))
+        found = self.store.read(lambda tx: _first_answer(tx, sent, now))
+        if isinstance(found, Refused):
+            raise found
+        return None if found is None else found.answer
 
     def check_open(self, asking: Asking) -> None:
         """Refuse what accepting would refuse now, for whoever has work to do before that."""
@@ -186,14 +190,8 @@ class Service:
 
     def batch(self, public_ids: Sequence[str], account_id: str) -> list[TaskView]:
         """Of these tasks the ones that are the account's, in the order of the ids."""
-        now = self.clock()
-
-        def look(tx: Connection) -> Iterator[Look]:
-            for each in public_ids:
-                with suppress(UnknownTask):
-                    yield tasks.look(tx, each, account_id, now)
-
-        return [self._view(each) for each in self.store.read(lambda tx: list(look(tx)))]
+        looks = self.look_all([(each, account_id) for each in public_ids])
+        return [each for each in looks if isinstance(each, TaskView)]
 
     def credits(self, key: Key) -> Credits:
         """What the account of a key may spend, and what was used."""
@@ -222,8 +220,13 @@ class Service:
 
     def look(self, public_id: str, account_id: str | None) -> TaskView:
         """A task as it is now; raises UnknownTask, also for another account's."""
+        return alone(self.look_all, (public_id, account_id))
+
+    def look_all(self, asked: Sequence[tuple[str, str | None]]) -> list[TaskView | UnknownTask]:
+        """For each id, with the account that asks, the task as it is now, or UnknownTask."""
         now = self.clock()
-        return self._view(self.store.read(lambda tx: tasks.look(tx, public_id, account_id, now)))
+        looks = self.store.read(lambda tx: tasks.look(tx, asked, now))
+        return [each if isinstance(each, UnknownTask) else self._view(each) for each in looks]
 
     def cancel(self, public_id: str, account_id: str | None) -> TaskView:
         """Ask for a task to end; a queued one has ended when this returns.
@@ -291,27 +294,40 @@ class Service:
                 "so the strict safety level cannot be kept; ask without it."
             )
 
-    def _accept(self, asking: Asking, accept: Callable[[Submission, Connection], T]) -> T:
-        """What accepting gives; ids of a dialect's shape may be taken, and then another is tried.
+    def _refusal(self, asking: Asking) -> Refused | None:
+        try:
+            self._check(asking.request)
+        except Refused as error:
+            return error
+        return None
+
+    def _accept(self, askings: Sequence[Asking]) -> list[Answered | Refused]:
+        """What accepting gives; ids of a dialect's shape may be taken, and then others are tried.
 
         So it is where another request with the same idempotency key was accepted meanwhile.
         """
-        self._check(asking.request)
         for _ in range(ID_TRIES):
-            submission = self._submission(asking)
+            submissions = [self._submission(each) for each in askings]
             try:
-                accepted = self.store.write(partial(accept, submission))
+                return self.store.write(partial(self._accepted, askings, submissions))
             except IntegrityError as error:
                 log.warning("an accept is tried again: %s", str(error.orig).splitlines()[0])
-                continue
-            self.wake()
-            return accepted
         raise Internal("No free task id was found.")
 
-    def _accepted(self, submission: Submission, tx: Connection) -> TaskView:
+    def _accepted(
+        self, askings: Sequence[Asking], submissions: Sequence[Submission], tx: Connection
+    ) -> list[Answered | Refused]:
         now = self.clock()
-        task = queue.accept(tx, submission, now)
-        return self._view(tasks.look(tx, task.public_id, task.account_id, now))
+        first = {place: _first_answer(tx, each.sent, now) for place, each in enumerate(askings)}
+        answers = {place: answer for place, answer in first.items() if answer is not None}
+        new = [place for place in first if place not in answers]
+        accepted = dict(zip(new, queue.accept(tx, [submissions[p] for p in new], now), strict=True))
+        answers |= {place: no for place, no in accepted.items() if isinstance(no, Refused)}
+        queued = {place: each for place, each in accepted.items() if isinstance(each, Task)}
+        found = [(each, submissions[place].compat) for place, each in queued.items()]
+        for place, look in zip(queued, tasks.looks_at(tx, found, now), strict=True):
+            answers[place] = _keep(tx, askings[place], self._view(look), now)
+        return [answers[place] for place in first]
 
     def _submission(self, asking: Asking) -> Submission:
         request = asking.request
@@ -336,11 +352,22 @@ class Service:
         return TaskView(task, _progress(look), _estimate(look), links, self.terms.price)
 
 
-def _first_answer(tx: Connection, sent: Sent, now: float) -> str | None:
-    kept = idem.find(tx, sent, now)
-    if kept is not None and kept.request_hash != sent.request_hash:
-        raise IdempotencyConflict
-    return None if kept is None else kept.answer
+def _first_answer(tx: Connection, sent: Sent | None, now: float) -> Answered | Refused | None:
+    """What an idempotency key keeps; None where the request has none or is its first."""
+    kept = None if sent is None else idem.find(tx, sent, now)
+    if sent is None or kept is None:
+        return None
+    same = kept.request_hash == sent.request_hash
+    return Answered(None, kept.answer) if same else IdempotencyConflict()
+
+
+def _keep(tx: Connection, asking: Asking, view: TaskView, now: float) -> Answered:
+    """The answer for a new task, kept where the request has an idempotency key."""
+    if asking.sent is None:
+        return Answered(view)
+    answer = asking.words(view)
+    idem.keep(tx, asking.sent, view.task.id, answer, now)
+    return Answered(view, answer)
 
 
 def _refused(prompt: str) -> ZingError | None:

@@ -175,7 +175,8 @@ class Lease:
         for held in hung:
             log.error("task %s hangs; the worker ends", held.task.id)
             timed_out = queue.failure(TimedOut())
-            self._store.write(partial(queue.settle, held=held, outcome=timed_out, now=self.clock()))
+            ends = [(held, timed_out)]
+            self._store.write(partial(queue.settle, ends=ends, now=self.clock()))
         if hung:
             os._exit(HUNG)
 
@@ -351,7 +352,7 @@ class Worker:
         if outcome.file is not None:
             file = replace(outcome.file, expires_at=now + self._rules.link_ttl_s)
             outcome = replace(outcome, file=file)
-        settled = self._store.write(lambda tx: queue.settle(tx, held, outcome, now))
+        (settled,) = self._store.write(lambda tx: queue.settle(tx, [(held, outcome)], now))
         self._lease.drop(held)
         if not settled:
             log.warning("task %s came too late and changes nothing", held.task.id)

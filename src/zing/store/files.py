@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, update
 
 from zing.store.schema import file, task
+
+_INSERT = insert(file)
+_OF_TASKS = select(file).where(file.c.task_id.in_(bindparam("task_ids", expanding=True)))
 
 
 @dataclass(frozen=True)
@@ -22,24 +25,30 @@ class File:
     deleted_at: float | None = None
 
 
-def add(connection: Connection, task_id: str, kept: File) -> None:
-    """Keep the row of a picture whose bytes are there already."""
-    connection.execute(
-        insert(file).values(
-            id=kept.id,
-            task_id=task_id,
-            blob_key=kept.blob_key,
-            sha256=kept.sha256,
-            bytes=kept.bytes,
-            suffix=kept.suffix,
-            expires_at=kept.expires_at,
-        )
-    )
+def add(connection: Connection, pictures: Sequence[tuple[str, File]]) -> None:
+    """Keep the rows of pictures, each with its task's id, whose bytes are there already."""
+    rows = [
+        {
+            "id": kept.id,
+            "task_id": task_id,
+            "blob_key": kept.blob_key,
+            "sha256": kept.sha256,
+            "bytes": kept.bytes,
+            "suffix": kept.suffix,
+            "expires_at": kept.expires_at,
+        }
+        for task_id, kept in pictures
+    ]
+    if rows:
+        connection.execute(_INSERT, rows)
 
 
-def find(connection: Connection, task_id: str) -> File | None:
-    """The picture of a task."""
-    return _first(connection, file.c.task_id == task_id)
+def find(connection: Connection, task_ids: Sequence[str]) -> dict[str, File]:
+    """The pictures of tasks, by the tasks' ids."""
+    if not task_ids:
+        return {}
+    rows = connection.execute(_OF_TASKS, {"task_ids": task_ids})
+    return {row.task_id: _file(row) for row in rows}
 
 
 def get(connection: Connection, file_id: str) -> File | None:

@@ -1,10 +1,11 @@
 """What the operator has switched; one that is on refuses new tasks and touches no accepted one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, select, text
+from sqlalchemy import Connection, delete, select, text
 
-from zing.errors import BadSetting, SwitchedOff, Unavailable
+from zing.errors import BadSetting, Refused, SwitchedOff, Unavailable
 from zing.store.schema import switch
 
 MAINTENANCE = "maintenance"
@@ -17,10 +18,7 @@ _TURN_ON = text(
     "INSERT INTO switch (name, since, message) VALUES (:name, :since, :message) "
     "ON CONFLICT (name) DO UPDATE SET message = excluded.message"
 )
-# Built once, as it runs in every accept.
-_AGAINST = select(switch.c.name, switch.c.message).where(
-    switch.c.name.in_((MAINTENANCE, bindparam("without")))
-)
+_LIST = select(switch).order_by(switch.c.name)  # built once, as it runs in every accept
 
 
 @dataclass(frozen=True)
@@ -37,15 +35,19 @@ def without(dialect_name: str) -> str:
     return f"without {dialect_name}"
 
 
+def refusal(switched: Mapping[str, Switch], dialect_name: str) -> Refused | None:
+    """Why a new task by a dialect is not taken, where a switch is against it."""
+    if MAINTENANCE in switched:
+        message = switched[MAINTENANCE].message or MAINTENANCE_MESSAGE
+        return Unavailable(message, retry_after_s=MAINTENANCE_RETRY_S)
+    return SwitchedOff() if without(dialect_name) in switched else None
+
+
 def check(connection: Connection, dialect_name: str) -> None:
-    """Refuse a new task where a switch is against it: raises Unavailable or SwitchedOff."""
-    rows = connection.execute(_AGAINST, {"without": without(dialect_name)}).all()
-    messages = {row.name: row.message for row in rows}
-    if MAINTENANCE in messages:
-        message = messages[MAINTENANCE] or MAINTENANCE_MESSAGE
-        raise Unavailable(message, retry_after_s=MAINTENANCE_RETRY_S)
-    if messages:
-        raise SwitchedOff
+    """Raise why a new task by a dialect is not taken, where a switch is against it."""
+    why = refusal(list_switches(connection), dialect_name)
+    if why is not None:
+        raise why
 
 
 def turn_on(connection: Connection, name: str, now: float, message: str = "") -> None:
@@ -62,5 +64,5 @@ def turn_off(connection: Connection, name: str) -> None:
 
 def list_switches(connection: Connection) -> dict[str, Switch]:
     """The switches that are on, by their names."""
-    rows = connection.execute(select(switch).order_by(switch.c.name))
+    rows = connection.execute(_LIST)
     return {row.name: Switch(row.name, row.since, row.message) for row in rows}

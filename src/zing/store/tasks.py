@@ -1,6 +1,7 @@
 """Reading tasks: rows to nouns, look-ups, lists, and what was measured of those that ended."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,16 +28,15 @@ def _mean_seconds(*conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 # A status is asked for often, and building a statement takes longer than the database does.
-_TASK = select(task).where(task.c.public_id == bindparam("public_id"))
-_KIND = select(task.c.compat).where(task.c.id == bindparam("id"))
+_TASKS = select(task).where(task.c.public_id.in_(bindparam("ids", expanding=True)))
 _OPEN = select(func.sum(lane.c.queued + lane.c.running))
 _READY = select(func.count()).where(
     worker.c.lease_until > bindparam("now"), worker.c.state == "ready"
 )
 _PROGRESS = (
-    select(worker.c.progress)
-    .join(task, task.c.worker_id == worker.c.id)
-    .where(task.c.id == bindparam("id"), task.c.state == TaskState.RUNNING)
+    select(task.c.id, worker.c.progress)
+    .join(worker, worker.c.id == task.c.worker_id)
+    .where(task.c.id.in_(bindparam("ids", expanding=True)), task.c.state == TaskState.RUNNING)
 )
 _A_WORKER = select(worker.c.progress).where(worker.c.state == "ready").limit(1)
 _MEAN_OF_KIND = _mean_seconds(task.c.compat == bindparam("kind"))
@@ -100,28 +100,48 @@ def find(connection: Connection, public_id: str, account_id: str | None) -> Task
     """The task of this id; raises UnknownTask, also for a task of another account than the one
     named. An operator names none.
     """
-    row = connection.execute(_TASK, {"public_id": public_id}).one_or_none()
+    row = connection.execute(_TASKS, {"ids": [public_id]}).one_or_none()
     if row is None or account_id not in (None, row.account_id):
         raise UnknownTask
     return to_task(row)
 
 
-def look(connection: Connection, public_id: str, account_id: str | None, now: float) -> Look:
-    """Everything that showing a task needs; raises UnknownTask."""
-    found = find(connection, public_id, account_id)
-    if found.state.ended:
-        return Look(found, files.find(connection, found.id), 0, 0, 0, 0, None)
-    step, steps = _progress(connection, found)
-    waiting, workers = queue_state(connection, now)
-    return Look(
-        task=found,
-        file=None,
-        step=step,
-        steps=steps,
-        waiting=max(0, waiting - 1),
-        workers=workers,
-        mean_s=_mean(connection, found.id),
-    )
+def look(
+    connection: Connection, asked: Sequence[tuple[str, str | None]], now: float
+) -> list[Look | UnknownTask]:
+    """For each id, with the account that asks, all that showing the task needs; see `find`."""
+    ids = sorted({public_id for public_id, _ in asked})
+    rows = {row.public_id: row for row in connection.execute(_TASKS, {"ids": ids})}
+    looks = looks_at(connection, [(to_task(row), row.compat) for row in rows.values()], now)
+    found = {each.task.public_id: each for each in looks}
+    return [
+        found[public_id]
+        if public_id in found and account_id in (None, rows[public_id].account_id)
+        else UnknownTask()
+        for public_id, account_id in asked
+    ]
+
+
+def looks_at(connection: Connection, found: Sequence[tuple[Task, str]], now: float) -> list[Look]:
+    """What showing these tasks needs beside them, each given with its compatibility class."""
+    pictures = files.find(connection, [each.id for each, _ in found if each.state.ended])
+    steps = _steps(connection, [each.id for each, _ in found if each.state == TaskState.RUNNING])
+    kinds = {kind for each, kind in found if not each.state.ended}
+    means = _means(connection, kinds)
+    waiting, workers = queue_state(connection, now) if kinds else (0, 0)
+    return [
+        Look(each, pictures.get(each.id), 0, 0, 0, 0, None)
+        if each.state.ended
+        else Look(
+            each,
+            None,
+            *steps.get(each.id, (0, 0)),
+            waiting=max(0, waiting - 1),
+            workers=workers,
+            mean_s=means[kind],
+        )
+        for each, kind in found
+    ]
 
 
 def queue_state(connection: Connection, now: float) -> tuple[int, int]:
@@ -158,10 +178,8 @@ def page(
     rows = select(task).where(*mine).order_by(task.c.id.desc()).limit(listing.page_size)
     rows = rows.offset((listing.page - 1) * listing.page_size)
     found = [to_task(row) for row in connection.execute(rows)]
-    return [
-        (each, _progress(connection, each) if each.state == TaskState.RUNNING else (0, 0))
-        for each in found
-    ], total
+    steps = _steps(connection, [each.id for each in found if each.state == TaskState.RUNNING])
+    return [(each, steps.get(each.id, (0, 0))) for each in found], total
 
 
 def purge(connection: Connection, before: float, limit: int = 500) -> tuple[int, list[File]]:
@@ -177,20 +195,23 @@ def purge(connection: Connection, before: float, limit: int = 500) -> tuple[int,
     return len(ids), gone
 
 
-def _progress(connection: Connection, found: Task) -> tuple[int, int]:
-    progress = connection.scalar(_PROGRESS, {"id": found.id})
-    said = json.loads(progress or "{}").get(found.id)
-    return (said[0], said[1]) if said else (0, 0)
+def _steps(connection: Connection, running: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """The step and the steps that the workers of running tasks have told, by the tasks' ids."""
+    if not running:
+        return {}
+    rows = connection.execute(_PROGRESS, {"ids": running})
+    told = {row.id: json.loads(row.progress).get(row.id) for row in rows}
+    return {each: (said[0], said[1]) for each, said in told.items() if said}
 
 
-def _mean(connection: Connection, task_id: str) -> float | None:
-    """Mean seconds of the last pictures of this task's kind, else of any kind."""
-    kind = connection.scalar(_KIND, {"id": task_id})
-    for query in (_MEAN_OF_KIND, _MEAN):
-        mean = connection.scalar(query, {"kind": kind})
-        if mean is not None:
-            return float(mean)
-    return _pace(connection)
+def _means(connection: Connection, kinds: Iterable[str]) -> dict[str, float | None]:
+    """For each kind the mean seconds of its last pictures, else of those of any kind."""
+    means = {kind: connection.scalar(_MEAN_OF_KIND, {"kind": kind}) for kind in kinds}
+    if None in means.values():
+        other = connection.scalar(_MEAN)
+        other = _pace(connection) if other is None else float(other)
+        means = {kind: other if mean is None else mean for kind, mean in means.items()}
+    return means
 
 
 def _pace(connection: Connection) -> float | None:
