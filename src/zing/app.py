@@ -4,16 +4,14 @@ Nothing is decided here: a dialect reads and words, the service does. Bodies are
 64 kB, before anything else is looked at; what blocks runs in threads.
 """
 
-import asyncio
 import hashlib
 import json
 import logging
 import re
 import secrets
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import accumulate
@@ -24,11 +22,11 @@ from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zing import bodies, dialects, documents
+from zing import bodies, dialects, documents, events
 from zing.blobs import LINK_PATH, MEDIA_TYPES
 from zing.config import GROUP_MAX
 from zing.dialects.base import Answer, Dialect, Reads, Use
@@ -42,14 +40,22 @@ from zing.errors import (
     WrongMethod,
     ZingError,
 )
+from zing.events import Watch
 from zing.extension import Extender, Off
 from zing.keys import Key
 from zing.service import Answered, Asking, Service
 from zing.store.group import COMMIT_WAIT_S, Group
 from zing.store.idem import Sent
-from zing.task import Delivery, Task, TaskView
+from zing.task import Delivery, Moment, Task, TaskState, TaskView
 
-LOOK_MIN_S, LOOK_MAX_S = 0.05, 0.25  # between looks at a task that is waited for
+WAIT_MAX_S = 60  # of a look that waits
+STILL_THERE_S = 15.0  # a sign of life on a stream that tells nothing, for the proxies between
+PREFER = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?=$|[,;\s])", re.ASCII)
+STREAM = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would keep the events back
+    "X-Content-Type-Options": "nosniff",
+}
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
 EXTENDED = "X-Zing-Prompt-Extend"
@@ -114,6 +120,11 @@ class Wiring:
         return Group(self.service.look_all, self.group_max)
 
     @cached_property
+    def watch(self) -> Watch:
+        """Who waits for tasks."""
+        return Watch(self.service.glance_all, self.stopping)
+
+    @cached_property
     def accepts(self) -> Group[Asking, Answered]:
         """What comes of requests, durable with one commit for a set."""
         return Group(self.service.submit_all, self.group_max, COMMIT_WAIT_S)
@@ -163,6 +174,8 @@ class Endpoint:
     async def answer(self, request: Request) -> Response:
         """The reply, whatever happens; an error we did not foresee is logged and says little."""
         try:
+            if self.address.use is Use.FOLLOW:
+                return await self._follow(request)
             answer = await self._answered(request)
         except ZingError as error:
             answer = self.dialect.refused(error)
@@ -175,7 +188,7 @@ class Endpoint:
     async def _answered(self, request: Request) -> Answer:
         """The body, who asks, what they ask, what comes of it, in this order."""
         body = await bodies.read(request)
-        key = await self.parts.keys(self.dialect.key(request.headers.get("authorization", "")))
+        key = await self._key(request)
         fields = self._fields(request, body)
         asked = self.address.asks(fields)
         match self.address.use:
@@ -184,7 +197,7 @@ class Endpoint:
                 asking = Asking(key, self.dialect, asked, dict(fields), sent, self._text)
                 return await self._submit(asking)
             case Use.LOOK:
-                return self._looked(await self.parts.looks((asked[0], key.account_id)))
+                return await self._look(asked[0], key.account_id, request)
             case Use.CANCEL:
                 cancel = partial(self.parts.service.cancel, asked[0], key.account_id)
                 return await self._when_ended(await to_thread.run_sync(cancel))
@@ -220,9 +233,54 @@ class Endpoint:
                 inside = bodies.form(request.headers, body) if body else {}
                 return dict(request.query_params) | inside
 
-    def _looked(self, view: TaskView) -> Answer:
+    async def _key(self, request: Request) -> Key:
+        return await self.parts.keys(self.dialect.key(request.headers.get("authorization", "")))
+
+    async def _look(self, public_id: str, account_id: str, request: Request) -> Answer:
+        """The task as it is or, where the caller prefers to wait, in its end (RFC 7240)."""
+        view = await self.parts.looks((public_id, account_id))
+        headers = {}
+        preferred = PREFER.search(request.headers.get("prefer", ""))
+        if preferred is not None:
+            wait_s = min(WAIT_MAX_S, int(preferred[1]))
+            headers = {"Preference-Applied": f"wait={wait_s}"}
+            view = await self._ended(view, wait_s)
         answer = self.address.words(view)
-        return replace(answer, headers={**answer.headers, **_seen(view.task)})
+        return replace(answer, headers={**answer.headers, **_seen(view.task), **headers})
+
+    async def _follow(self, request: Request) -> Response:
+        """The events of a task, from the one after Last-Event-ID on."""
+        await bodies.read(request)
+        key = await self._key(request)
+        (public_id,) = self.address.asks(self._fields(request, b""))
+        view = await self.parts.looks((public_id, key.account_id))
+        last = events.resumed(request.headers.get("last-event-id"))
+        if view.task.state.ended and last >= events.end_number(view.task.attempt):
+            return Response(status_code=204)  # which ends a browser's trying again
+        self.parts.watch.check_room()
+        stream = self._events(view.task.public_id, last)
+        return StreamingResponse(stream, headers=STREAM, media_type="text/event-stream")
+
+    async def _events(self, public_id: str, last: int) -> AsyncIterator[str]:
+        """Each moment of a task as an event, the last of them its end."""
+        place = -1
+        async with aclosing(self.parts.watch.changes(public_id, STILL_THERE_S)) as changes:
+            async for glance in changes:
+                if glance is None:
+                    yield ": still there\n\n"
+                    continue
+                for moment in events.moments(glance):
+                    moved = glance.state is TaskState.QUEUED and moment.place != place
+                    if moment.number > last or moved:
+                        yield self._event(moment)
+                        place, last = moment.place, moment.number
+                if glance.state.ended:
+                    with suppress(ZingError):  # the reader comes again, with Last-Event-ID
+                        view = await self.parts.looks((public_id, None))
+                        yield self._event(events.end(glance, view))
+
+    def _event(self, moment: Moment) -> str:
+        return f"id: {moment.number}\ndata: {_compact(self.address.words(moment).body)}\n\n"
 
     def _delete(self, public_ids: Sequence[str], account_id: str) -> Answer:
         """Delete all or, where one of the ids is none of the account's, nothing."""
@@ -311,15 +369,15 @@ class Endpoint:
 
         It is accepted: whatever happens while it is waited for, the reply has its id.
         """
-        latest, pause_s = time.monotonic() + self.address.wait_s, LOOK_MIN_S
-        while not view.task.state.ended and time.monotonic() < latest:
-            await asyncio.sleep(pause_s)
-            if self.parts.stopping.is_set():
-                break
-            pause_s = min(LOOK_MAX_S, 1.5 * pause_s)
+        return self.address.words(await self._ended(view, self.address.wait_s))
+
+    async def _ended(self, view: TaskView, wait_s: float) -> TaskView:
+        """The task when it has ended, or after so long."""
+        if wait_s and not view.task.state.ended:
             with suppress(ZingError):
+                await self.parts.watch.ended(view.task.public_id, wait_s)
                 view = await self.parts.looks((view.task.public_id, None))
-        return self.address.words(view)
+        return view
 
 
 @dataclass(frozen=True)

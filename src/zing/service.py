@@ -32,7 +32,7 @@ from zing.store import Store, files, idem, switches, tasks
 from zing.store.files import File
 from zing.store.group import alone
 from zing.store.idem import Sent
-from zing.store.tasks import Look
+from zing.store.tasks import Glance, Look
 from zing.task import (
     SEED_MAX,
     Credits,
@@ -227,6 +227,10 @@ class Service:
         now = self.clock()
         looks = self.store.read(lambda tx: tasks.look(tx, asked, now))
         return [each if isinstance(each, UnknownTask) else self._view(each) for each in looks]
+
+    def glance_all(self, public_ids: Sequence[str]) -> dict[str, Glance]:
+        """What of some tasks changes while they are waited for, by their ids."""
+        return self.store.read(lambda tx: tasks.glance(tx, public_ids))
 
     def cancel(self, public_id: str, account_id: str | None) -> TaskView:
         """Ask for a task to end; a queued one has ended when this returns.

@@ -174,6 +174,33 @@ class TaskView:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """One thing that happened to a task, as an event stream tells it.
+
+    number   grows from moment to moment of a task
+    step     so many of `steps` are done, where it runs
+    place    tasks that are drawn before it, where it is queued; an estimate
+    preview  a data URL of the picture so far, empty where there is none
+    view     the task, in the moment of its end alone
+    """
+
+    number: int
+    state: TaskState
+    step: int = 0
+    steps: int = 0
+    place: int = 0
+    preview: str = ""
+    view: TaskView | None = None
+
+    @property
+    def progress(self) -> int:
+        """0 to 100; 1 to 99 while it runs."""
+        if self.state is not TaskState.RUNNING:
+            return 0
+        return min(99, max(1, round(100 * self.step / self.steps))) if self.steps else 1
+
+
+@dataclass(frozen=True)
 class Listing:
     """Which tasks of an account to show: those in `states`, by pages, the newest first.
 

@@ -39,6 +39,7 @@ class Use(StrEnum):
     LOOK = "look"  # one id -> TaskView
     BATCH = "batch"  # ids -> the TaskViews of those that are there
     LIST = "list"  # Listing -> TaskPage
+    FOLLOW = "follow"  # one id -> each Moment of the task, as it comes
     CANCEL = "cancel"  # one id -> TaskView
     DELETE = "delete"  # ids -> the last one's TaskView
     CREDITS = "credits"  # nothing -> Credits

@@ -57,6 +57,7 @@ from zing.task import (
     Credits,
     ImageRequest,
     Listing,
+    Moment,
     TaskPage,
     TaskState,
     TaskView,
@@ -257,6 +258,17 @@ def shown(view: TaskView) -> Answer:
     return Answer(200, _body(view))
 
 
+def followed(moment: Moment) -> Answer:
+    """A moment of the task; its end is the task as a look shows it. Not in EvoLink's documents."""
+    if moment.view is not None:
+        return shown(moment.view)
+    body: dict[str, Any] = {"status": STATES[moment.state], "progress": moment.progress}
+    if moment.state is TaskState.QUEUED:
+        return Answer(200, body | {"queue_place": moment.place})
+    body |= {"step": moment.step, "steps": moment.steps}
+    return Answer(200, body | ({"preview": moment.preview} if moment.preview else {}))
+
+
 def cancelled(view: TaskView) -> Answer:
     """The task in its end; 202 and the task so far where it has not stopped yet."""
     return Answer(200 if view.task.state.ended else 202, _body(view))
@@ -386,6 +398,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/tasks", Use.LIST, Reads.QUERY, listing, listed),
     Route("POST", "/v1/tasks/batch", Use.BATCH, Reads.JSON, ids_of_some, batch),
     Route("GET", "/v1/tasks/{id}", Use.LOOK, Reads.PATH, task_ids, shown),
+    Route("GET", "/v1/tasks/{id}/events", Use.FOLLOW, Reads.PATH, task_ids, followed),
     Route("DELETE", "/v1/tasks/{id}", Use.CANCEL, Reads.PATH, task_ids, cancelled, CANCEL_WAIT_S),
     Route(
         "POST", "/v1/tasks/{id}/cancel", Use.CANCEL, Reads.PATH, task_ids, cancelled, CANCEL_WAIT_S

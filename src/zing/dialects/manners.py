@@ -11,7 +11,7 @@ from typing import Any, cast
 from zing.dialects import ALL, evolink, kie, zimageturbo
 from zing.dialects.base import Answer, Dialect, Route, Use
 from zing.errors import Cancelled, ZingError
-from zing.task import Listing, TaskPage, TaskState, TaskView
+from zing.task import Listing, Moment, TaskPage, TaskState, TaskView
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def _seen_as_failed(route: Route) -> Route:
     match route.use:
         case Use.LOOK | Use.CANCEL:
             return replace(route, words=lambda view: words(_as_failed(view)))
+        case Use.FOLLOW:
+            return replace(route, words=lambda moment: words(_end_as_failed(moment)))
         case Use.BATCH:
             return replace(route, words=lambda views: words([*map(_as_failed, views)]))
         case Use.LIST:
@@ -79,6 +81,10 @@ def _as_failed(view: TaskView) -> TaskView:
         return view
     failed = replace(view.task, state=TaskState.FAILED, error=Cancelled.__name__)
     return replace(view, task=failed)
+
+
+def _end_as_failed(moment: Moment) -> Moment:
+    return replace(moment, view=_as_failed(moment.view)) if moment.view else moment
 
 
 def _with_cancelled(route: Route) -> Callable[[Mapping[str, Any]], Listing]:

@@ -13,6 +13,7 @@ from zing.store.files import File
 from zing.store.schema import lane, task, worker
 from zing.task import ImageRequest, Listing, Task, TaskState
 
+PLACES_MAX = 1000  # of an account: who is behind them is told that so many are before it
 MEASURED = 20  # so many of the last pictures of a kind are the measure for the next
 
 
@@ -38,6 +39,19 @@ _PROGRESS = (
     .join(worker, worker.c.id == task.c.worker_id)
     .where(task.c.id.in_(bindparam("ids", expanding=True)), task.c.state == TaskState.RUNNING)
 )
+_GLANCE = (
+    select(task.c.id, task.c.public_id, task.c.account_id, task.c.state, task.c.attempt)
+    .add_columns(task.c.request, worker.c.progress)
+    .join(worker, worker.c.id == task.c.worker_id, isouter=True)
+    .where(task.c.public_id.in_(bindparam("ids", expanding=True)))
+)
+_LANES = select(lane.c.account_id, lane.c.queued).where(lane.c.queued > 0)
+_LINE = (
+    select(task.c.id)
+    .where(task.c.account_id == bindparam("account"), task.c.state == TaskState.QUEUED)
+    .order_by(task.c.priority, task.c.id)
+    .limit(PLACES_MAX)
+)
 _A_WORKER = select(worker.c.progress).where(worker.c.state == "ready").limit(1)
 _MEAN_OF_KIND = _mean_seconds(task.c.compat == bindparam("kind"))
 _MEAN = _mean_seconds()
@@ -60,6 +74,18 @@ class Look:
     waiting: int
     workers: int
     mean_s: float | None
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The little of a task that changes while it is waited for; see Moment."""
+
+    state: TaskState
+    attempt: int
+    step: int
+    steps: int
+    place: int = 0
+    preview: str = ""
 
 
 def compat(model: str, request: ImageRequest) -> str:
@@ -142,6 +168,37 @@ def looks_at(connection: Connection, found: Sequence[tuple[Task, str]], now: flo
         )
         for each, kind in found
     ]
+
+
+def glance(connection: Connection, public_ids: Sequence[str]) -> dict[str, Glance]:
+    """What of these tasks changes while they are waited for, by their ids."""
+    rows = connection.execute(_GLANCE, {"ids": public_ids}).all()
+    queued = [row for row in rows if row.state == TaskState.QUEUED]
+    places = _places(connection, {row.account_id for row in queued}) if queued else {}
+    return {row.public_id: _glance(row, places.get(row.id, PLACES_MAX)) for row in rows}
+
+
+def _glance(row: Row[Any], place: int) -> Glance:
+    state = TaskState(row.state)
+    said = json.loads(row.progress or "{}").get(row.id) if state is TaskState.RUNNING else None
+    step, steps, *preview = said or (0, json.loads(row.request)["steps"])
+    waits = place if state is TaskState.QUEUED else 0
+    return Glance(state, row.attempt, step, steps, waits, *preview)
+
+
+def _places(connection: Connection, accounts: Iterable[str]) -> dict[str, int]:
+    """How many tasks are drawn before each of these accounts' queued ones, by their ids.
+
+    As lanes take turns, those of its own before it and as many of each other lane. An estimate:
+    weights, and those who come later, are not counted.
+    """
+    lanes = {row.account_id: row.queued for row in connection.execute(_LANES)}
+    places = {}
+    for account_id in accounts:
+        others = [queued for other, queued in lanes.items() if other != account_id]
+        for before, identity in enumerate(connection.scalars(_LINE, {"account": account_id})):
+            places[identity] = before + sum(min(queued, before) for queued in others)
+    return places
 
 
 def queue_state(connection: Connection, now: float) -> tuple[int, int]:
