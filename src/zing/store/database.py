@@ -90,7 +90,8 @@ class Store:
     def _reading(self) -> Engine:
         if self.sqlite:
             return _engine(self.url, writer=False)
-        return self._writer.execution_options(isolation_level="REPEATABLE READ")
+        # A pool of its own: who only looks must not queue behind those who write.
+        return _engine(self.url, writer=False).execution_options(isolation_level="REPEATABLE READ")
 
     def close(self) -> None:
         """Close every connection."""

@@ -139,7 +139,7 @@ task = Table(
     Column("updated_at", Double, nullable=False),
     Column("started_at", Double),
     Column("ended_at", Double),
-    Index("task_to_claim", "account_id", "state", "priority", "id"),
+    Index("task_to_claim", "account_id", "state", "model", "priority", "id"),
     Index("task_by_account", "account_id", "id"),
     Index("task_by_worker", "worker_id", "state"),
     Index("task_by_compat", "compat", "state", "ended_at"),

@@ -11,7 +11,7 @@ from zing.errors import UnknownTask
 from zing.store import files, outbox
 from zing.store.files import File
 from zing.store.schema import lane, task, worker
-from zing.task import ImageRequest, Listing, Task, TaskState
+from zing.task import STEPS_DEFAULT, ImageRequest, Listing, Task, TaskState
 
 PLACES_MAX = 1000  # of an account: who is behind them is told that so many are before it
 MEASURED = 20  # so many of the last pictures of a kind are the measure for the next
@@ -181,7 +181,7 @@ def glance(connection: Connection, public_ids: Sequence[str]) -> dict[str, Glanc
 def _glance(row: Row[Any], place: int) -> Glance:
     state = TaskState(row.state)
     said = json.loads(row.progress or "{}").get(row.id) if state is TaskState.RUNNING else None
-    step, steps, *preview = said or (0, json.loads(row.request)["steps"])
+    step, steps, *preview = said or (0, json.loads(row.request).get("steps", STEPS_DEFAULT))
     waits = place if state is TaskState.QUEUED else 0
     return Glance(state, row.attempt, step, steps, waits, *preview)
 
