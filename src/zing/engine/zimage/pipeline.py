@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from zing.engine.zimage import config as configs
-from zing.engine.zimage import preview, weights
+from zing.engine.zimage import preview as previews
+from zing.engine.zimage import weights
 from zing.engine.zimage.scheduler import euler_step, sigmas
 from zing.engine.zimage.text_encoder import TextEncoder
 from zing.engine.zimage.tokenizer import Tokenizer
@@ -112,9 +113,9 @@ class Pipeline:
             yield Step(latents, velocity, falling[step + 1])
 
     @cached_property
-    def preview(self) -> preview.Preview:
+    def preview(self) -> previews.Preview:
         """What draws previews; fitted when it is first asked for."""
-        return preview.fit(self.vae)
+        return previews.fit(self.vae)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
