@@ -105,7 +105,8 @@ def test_a_preview_has_an_eighth_of_the_rendered_sides_cut_as_the_picture(
 ) -> None:
     (first, *_), _ = drawn(engine, Order("cat", *size, seed=1, steps=1, previews=True))
     assert first is not None
-    assert (first.shape, first.dtype) == (shape, np.uint8)
+    assert first.shape == shape
+    assert first.dtype == np.uint8
 
 
 @pytest.mark.parametrize("size", [(64, 64), (377, 211), (1040, 80), (80, 1100)])
@@ -114,7 +115,8 @@ def test_any_checkpoint_has_small_previews(checkpoint: Path, size: tuple[int, in
     (first, *_), _ = drawn(LocalEngine(checkpoint, "cpu", 1), order)
     assert first is not None
     height, width, channels = first.shape
-    assert (channels, first.dtype) == (3, np.uint8)
+    assert channels == 3
+    assert first.dtype == np.uint8
     assert max(width, height) <= PREVIEW_SIDE_MAX
     assert abs(width * size[1] / size[0] - height) <= 1 + size[1] / size[0]
 
@@ -139,6 +141,7 @@ def test_two_engines_draw_the_same_preview(engine: LocalEngine) -> None:
     (one, *_), _ = drawn(engine, order)
     (other, *_), _ = drawn(LocalEngine(checkpoints.BUILTIN, "cpu", 1), order)
     assert one is not None
+    assert other is not None
     assert np.array_equal(one, other)
 
 

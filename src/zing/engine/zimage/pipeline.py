@@ -115,7 +115,8 @@ class Pipeline:
     @cached_property
     def preview(self) -> previews.Preview:
         """What draws previews; fitted when it is first asked for."""
-        return previews.fit(self.vae)
+        fitted: previews.Preview = previews.fit(self.vae)
+        return fitted
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
