@@ -44,8 +44,8 @@ class Ours:
 
     def denoise(self, text: Any, side: int, seed: int) -> Any:
         """The latents after eight steps."""
-        *_, latents = self.pipeline.denoise(self.pipeline.noise(side, side, seed), [text], STEPS)
-        return latents
+        *_, last = self.pipeline.denoise(self.pipeline.noise(side, side, seed), [text], STEPS)
+        return last.latents
 
     def decode(self, latents: Any) -> Any:
         """(H, W, 3) uint8."""

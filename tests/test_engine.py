@@ -158,7 +158,7 @@ from zing import models
 from zing.engine.base import Order
 from zing.engine.local import LocalEngine
 engine = LocalEngine(models.builtin().path, "cpu", 1)
-list(engine.generate(Order("cat", 64, 64, 1, 1)))
+list(engine.generate(Order("cat", 64, 64, 1, 1, previews=True)))
 print("torch._dynamo" in sys.modules)
 """
     finished = subprocess.run(

@@ -1,5 +1,6 @@
 """Pixels to files and to the size asked for."""
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,3 +88,41 @@ def test_file_is_readable_as_others_are(tmp_path: Path) -> None:
 def test_hash_is_of_the_pixels() -> None:
     assert pictures.sha256(PIXELS) == pictures.sha256(PIXELS.copy(order="F"))
     assert pictures.sha256(PIXELS) != pictures.sha256(PIXELS[::-1])
+
+
+@pytest.mark.parametrize("most", [256, 2])
+@pytest.mark.parametrize("size", [(128, 128), (40, 22), (1, 1)])
+def test_a_preview_is_a_webp_under_4_kb_whatever_it_shows(size: tuple[int, int], most: int) -> None:
+    noise = np.random.default_rng(1).integers(0, most, (*reversed(size), 3), dtype=np.uint8)
+    data = pictures.preview_bytes(noise * np.uint8(255 // (most - 1)))
+    assert len(data) < 4096
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.size) == ("WEBP", size)
+
+
+@pytest.mark.parametrize(
+    ("size", "native", "frame", "expected"),
+    [
+        ((1280, 720), ((320, 192),), (40, 24), (40, 22)),
+        ((2048, 1024), (), (256, 128), (128, 64)),
+        ((1020, 1020), (), (128, 128), (128, 128)),
+        ((64, 2048), ((128, 512),), (16, 64), (2, 64)),
+    ],
+)
+def test_a_preview_is_cut_as_its_picture(
+    size: tuple[int, int],
+    native: tuple[tuple[int, int], ...],
+    frame: tuple[int, int],
+    expected: tuple[int, int],
+) -> None:
+    pixels = np.zeros((frame[1], frame[0], 3), np.uint8)
+    fitted = pictures.fit_preview(pixels, plan(size, 16, native))
+    assert fitted.shape == (expected[1], expected[0], 3)
+
+
+def test_a_preview_shows_the_middle() -> None:
+    """What stands in the middle of the picture stands in the middle of its preview."""
+    pixels = np.zeros((24, 40, 3), np.uint8)
+    pixels[10:14, 18:22] = 255
+    fitted = pictures.fit_preview(pixels, plan((1280, 720), 32, ((320, 192),)))[..., 0]
+    assert [np.flatnonzero(fitted.any(axis=axis)).mean() for axis in (0, 1)] == [19.5, 10.5]

@@ -112,7 +112,7 @@ def test_batch_of_two_prompts_equals_each_alone(checkpoint: Path) -> None:
     *_, together = pipeline.denoise(noise, texts, 4)
     for index, text in enumerate(texts):
         *_, alone = pipeline.denoise(noise[index : index + 1], [text], 4)
-        assert torch.allclose(together[index : index + 1], alone, atol=1e-5)
+        assert torch.allclose(together.latents[index : index + 1], alone.latents, atol=1e-5)
 
 
 def test_what_is_kept_from_other_pictures_changes_nothing(checkpoint: Path) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from zing.sizes import Plan
 
 _NAME_BYTES_MAX = 255
+PREVIEW_SIDE_MAX, PREVIEW_BYTES_MAX = 128, 4096
+PREVIEW_QUALITIES = (60, 20, 0)  # the lowest takes 128 x 128 pixels of pure noise
 
 # PNG level 1 takes a third to a half of the time of Pillow's default level (docs/bench.md).
 FORMATS: dict[str, tuple[str, dict[str, int]]] = {
@@ -38,6 +40,37 @@ def fit(pixels: NDArray[np.uint8], plan: Plan) -> NDArray[np.uint8]:
         return np.ascontiguousarray(pixels[top:bottom, left:right])
     scaled = Image.fromarray(pixels).resize(plan.scaled, Image.Resampling.LANCZOS)
     return np.asarray(scaled.crop(plan.box))
+
+
+def fit_preview(pixels: NDArray[np.uint8], plan: Plan) -> NDArray[np.uint8]:
+    """The (h, w, 3) pixels of a small copy of what was rendered, cut as the plan says.
+
+    It is scaled only where a side is over PREVIEW_SIDE_MAX; cuts are to whole pixels.
+    """
+    across, down = pixels.shape[1] / plan.scaled[0], pixels.shape[0] / plan.scaled[1]
+    left, right = _cut(plan.box[0] * across, plan.box[2] * across)
+    top, bottom = _cut(plan.box[1] * down, plan.box[3] * down)
+    cut = np.ascontiguousarray(pixels[top:bottom, left:right])
+    longest = max(right - left, bottom - top)
+    if longest <= PREVIEW_SIDE_MAX:
+        return cut
+    size = [max(1, side * PREVIEW_SIDE_MAX // longest) for side in (right - left, bottom - top)]
+    return np.asarray(Image.fromarray(cut).resize(size, Image.Resampling.BOX))
+
+
+def _cut(start: float, end: float) -> tuple[int, int]:
+    """The nearest whole pixels, at least one."""
+    return round(start), max(round(start) + 1, round(end))
+
+
+def preview_bytes(pixels: NDArray[np.uint8]) -> bytes:
+    """The WebP of a preview's (h, w, 3) pixels, under PREVIEW_BYTES_MAX whatever they show."""
+    for quality in PREVIEW_QUALITIES:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=0)
+        if buffer.tell() < PREVIEW_BYTES_MAX:
+            break
+    return buffer.getvalue()
 
 
 def encode(pixels: NDArray[np.uint8], suffix: str = ".png") -> bytes:

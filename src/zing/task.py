@@ -93,10 +93,15 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class Progress:
-    """Step `step` of `steps` is done."""
+    """Step `step` of `steps` is done.
+
+    preview  (h, w, 3) uint8, RGB: about what the picture will be, small; None where none
+             was asked for or the last one is fresh
+    """
 
     step: int
     steps: int
+    preview: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -36,5 +36,5 @@ class Painter:
         sizes, pipeline = self.plan(size), self.engine.pipeline
         texts = [pipeline.encode(prompt.text) for prompt in prompts]
         noise = torch.cat([pipeline.noise(*sizes.render, prompt.seed) for prompt in prompts])
-        *_, latents = pipeline.denoise(noise, texts, STEPS)
-        return [fit(pixels, sizes) for pixels in pipeline.decode(latents).numpy()]
+        *_, last = pipeline.denoise(noise, texts, STEPS)
+        return [fit(pixels, sizes) for pixels in pipeline.decode(last.latents).numpy()]

@@ -9,13 +9,17 @@ from zing.task import Picture, Progress
 
 @dataclass(frozen=True)
 class Order:
-    """What an engine needs to draw one picture; the seed is always known by now."""
+    """What an engine needs to draw one picture; the seed is always known by now.
+
+    previews  whether Progress is to carry some: that of step 1 does, later ones now and then
+    """
 
     prompt: str
     width: int
     height: int
     seed: int
     steps: int
+    previews: bool = False
 
 
 class Engine(Protocol):

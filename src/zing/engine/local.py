@@ -1,19 +1,25 @@
 """The engine in this process: a checkpoint on one device."""
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from zing.engine.base import Order
 from zing.engine.vocabulary import Vocabulary
 from zing.engine.zimage import weights
-from zing.engine.zimage.pipeline import Pipeline, Text, build
+from zing.engine.zimage.pipeline import Pipeline, Step, Text, build
 from zing.errors import BadCheckpoint, BadSetting, OutOfMemory
-from zing.pictures import fit
-from zing.sizes import Size, plan
+from zing.pictures import fit, fit_preview
+from zing.sizes import Plan, Size, plan
 from zing.task import Picture, Progress
+
+PREVIEW_EVERY_S = 0.1  # a worker tells its progress no oftener
 
 
 class LocalEngine:
@@ -43,16 +49,35 @@ class LocalEngine:
         with _fits():
             sizes = plan((order.width, order.height), self.pipeline.multiple, self.native_sizes)
             text: Text = self.pipeline.encode(order.prompt)
-            latents = noise = self.pipeline.noise(*sizes.render, order.seed)
-            denoised = self.pipeline.denoise(noise, [text], order.steps)
-            for step, latents in enumerate(denoised, 1):  # noqa: B007 - the last ones are decoded
-                yield Progress(step, order.steps)
-            pixels = self.pipeline.decode(latents)[0].numpy()
+            noise = self.pipeline.noise(*sizes.render, order.seed)
+            previews = Previews(self.pipeline, sizes, wanted=order.previews)
+            for number, step in enumerate(self.pipeline.denoise(noise, [text], order.steps), 1):
+                yield Progress(number, order.steps, previews.of(step))
+            pixels = self.pipeline.decode(step.latents)[0].numpy()
             understood = self._understood(order.prompt[: text.seen])
             yield Picture(fit(pixels, sizes), sizes.render, text.total, text.used, understood)
 
     def _understood(self, seen: str) -> tuple[str, ...] | None:
         return None if self._vocabulary is None else self._vocabulary.understood(seen)
+
+
+class Previews:
+    """The previews of one picture: of its first step, then one every PREVIEW_EVERY_S.
+
+    So they cost next to nothing also where a step takes milliseconds.
+    """
+
+    def __init__(self, pipeline: Pipeline, sizes: Plan, *, wanted: bool) -> None:
+        self._pipeline, self._sizes = pipeline, sizes
+        self._due_at = 0.0 if wanted else math.inf
+
+    def of(self, step: Step) -> NDArray[np.uint8] | None:
+        """The preview of this step, (h, w, 3), where one is due."""
+        now = time.monotonic()
+        if now < self._due_at:
+            return None
+        self._due_at = now + PREVIEW_EVERY_S
+        return fit_preview(self._pipeline.preview.draw(step.clean)[0].numpy(), self._sizes)
 
 
 def pick_device(name: str) -> torch.device:

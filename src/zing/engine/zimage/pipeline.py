@@ -6,13 +6,14 @@ conditioning. It knows no size rule beyond its grid; scaling and cutting are the
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from zing.engine.zimage import config as configs
+from zing.engine.zimage import preview as previews
 from zing.engine.zimage import weights
 from zing.engine.zimage.scheduler import euler_step, sigmas
 from zing.engine.zimage.text_encoder import TextEncoder
@@ -35,6 +36,25 @@ class Text:
     total: int
     used: int
     seen: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step is done.
+
+    latents   (B, C, H, W) float32
+    velocity  (B, C, H, W), the model's of this step
+    sigma     of the latents now
+    """
+
+    latents: Tensor
+    velocity: Tensor
+    sigma: Tensor
+
+    @property
+    def clean(self) -> Tensor:
+        """The estimate of the last latents: one step from here to the end."""
+        return self.latents + self.sigma * self.velocity.float()
 
 
 class Pipeline:
@@ -74,10 +94,10 @@ class Pipeline:
         shape = (1, channels, height // factor, width // factor)
         return torch.randn(shape, generator=generator).to(self.device)
 
-    def denoise(self, noise: Tensor, texts: Sequence[Text], steps: int) -> Iterator[Tensor]:
-        """Yield the latents after each step; stop iterating to cancel.
+    def denoise(self, noise: Tensor, texts: Sequence[Text], steps: int) -> Iterator[Step]:
+        """Yield each step when it is done; stop iterating to cancel.
 
-        noise  (B, C, H, W) float32; the latents that are yielded too
+        noise  (B, C, H, W) float32
         texts  one for each of the B
         """
         latents = noise
@@ -90,7 +110,13 @@ class Pipeline:
                 model_input = latents.to(self.dtype)
                 velocity = self.transformer(model_input, conditioning, tokens, layout)
                 latents = euler_step(latents, velocity, falling[step], falling[step + 1])
-            yield latents
+            yield Step(latents, velocity, falling[step + 1])
+
+    @cached_property
+    def preview(self) -> previews.Preview:
+        """What draws previews; fitted when it is first asked for."""
+        fitted: previews.Preview = previews.fit(self.vae)
+        return fitted
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
