@@ -4,6 +4,9 @@ Threads: the caller's draws; one keeps the lease and reads who wants to cancel; 
 and settles, so that the engine draws the next picture meanwhile.
 """
 
+from __future__ import annotations
+
+import base64
 import errno
 import logging
 import os
@@ -16,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zing import config, pictures, queue
 from zing.blobs import Blobs
@@ -40,13 +43,17 @@ from zing.store import Store, tasks
 from zing.store.files import File
 from zing.task import STEPS_DEFAULT, Picture, Progress, TaskState
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 BEAT_S = 0.1  # how often a running worker tells its progress and looks for cancels
 POLL_MIN_S, POLL_MAX_S = 0.02, 0.25
 HUNG_AFTER_S = 30.0  # beyond a task's time, which is looked at after every step
 HUNG = 70  # exit status
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 UNSETTLED_MAX = 2  # pictures that may wait to be kept while the next is drawn
-WARM_UP = Order("a red circle", 1024, 1024, seed=1, steps=STEPS_DEFAULT)
+WARM_UP = Order("a red circle", 1024, 1024, seed=1, steps=STEPS_DEFAULT, previews=True)
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +67,7 @@ class Rules:
     link_ttl_s: float
 
     @classmethod
-    def read(cls) -> "Rules":
+    def read(cls) -> Rules:
         """The rules that the settings name."""
         return cls(*map(config.seconds, (LEASE, TASK_TIMEOUT, LINK_TTL)))
 
@@ -139,7 +146,10 @@ class Lease:
     def step(self, held: Claim, progress: Progress) -> None:
         """Note a step; raises Cancelled or LeaseLost where the task is not to go on."""
         with self._lock:
-            self._progress[held.task.id] = [progress.step, progress.steps]
+            # Not every step has a picture of its own: the last one is shown until the next.
+            *_, last = self._progress.get(held.task.id, [""])
+            shown = last if progress.preview is None else _data_url(progress.preview)
+            self._progress[held.task.id] = [progress.step, progress.steps, shown]
             if held.token in self._lost:
                 raise LeaseLost
             if held.token in self._cancels:
@@ -274,7 +284,14 @@ class Worker:
     def _draw(self, engine: Engine, held: Claim, orders: Orders) -> Picture:
         """The picture; raises Failed, LeaseLost or Stopped between two steps."""
         request = held.task.request
-        order = Order(request.drawn, request.width, request.height, held.task.seed, request.steps)
+        order = Order(
+            prompt=request.drawn,
+            width=request.width,
+            height=request.height,
+            seed=held.task.seed,
+            steps=request.steps,
+            previews=True,
+        )
         deadline = time.monotonic() + self._rules.task_timeout_s
         self._lease.step(held, Progress(0, request.steps))
         for event in engine.generate(order):
@@ -365,6 +382,12 @@ class Worker:
 
 class Stopped(Exception):
     """The worker was told to end now."""
+
+
+def _data_url(pixels: NDArray[np.uint8]) -> str:
+    """A small picture as text that a page shows as it is."""
+    data = base64.b64encode(pictures.preview_bytes(pixels)).decode()
+    return f"data:image/webp;base64,{data}"
 
 
 def _checked(picture: Picture, order: Order) -> Picture:
