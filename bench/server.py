@@ -188,9 +188,10 @@ class Client:
 
 
 @contextmanager
-def serving(data: Path, *options: str) -> Iterator[Service]:
+def serving(data: Path, *options: str, **variables: str) -> Iterator[Service]:
     """`zing serve` with its defaults on a folder; it and its worker are gone afterwards.
 
+    `variables` go into its environment.
     It is in a group of its own: Ctrl-C reaches the benchmark, and the benchmark ends the group.
     """
     log = data.with_suffix(".log")
@@ -199,7 +200,7 @@ def serving(data: Path, *options: str) -> Iterator[Service]:
     with log.open("w") as errors, log.with_suffix(".out").open("w+") as output:
         process = subprocess.Popen(
             command,
-            env={**environment, "ZING_DATA": str(data)},
+            env={**environment, "ZING_DATA": str(data), **variables},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
