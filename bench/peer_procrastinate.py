@@ -1,7 +1,8 @@
 """An accept on Procrastinate and PostgreSQL: `python -m bench.peer_procrastinate CONNINFO`.
 
 The hold and the job are one transaction on a connection of Procrastinate's own pool, given to
-`configure(connection=...)` as its page "Using an external database connection" says. No worker runs.
+`configure(connection=...)` as its page "Using an external database connection" says; no worker
+runs. Pools of 4, 8, 16 and 32 connections were measured: no difference beyond the noise.
 """
 
 import re

@@ -28,6 +28,7 @@ PEERS = ("dbos", "procrastinate", "psycopg", "sqlalchemy", "uvicorn", "starlette
 LOCK = Path(__file__).with_suffix(".txt")
 ENVIRONMENT = load.ROOT / "build" / "peers"
 SUBMIT = EVOLINK.submit("a red circle on a blue background", False)
+BARE = "bare uvicorn"
 VERSIONS = (
     "import json, sys; from importlib.metadata import version;"
     "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
     with _postgresql() as server:
         seen = _measured(_servers(python, server), options.rounds, options.seconds)
     facts |= {name: each.durable for name, each in seen.items() if each.durable}
-    rows = _rows(seen)
+    rows = compared(seen)
     title = "zing bench peers: durable accepts a second; reference: bare uvicorn; ratio: to that"
     print(frame.card(title, facts, rows, "accepts"))
     print(frame.line(facts, rows))
@@ -184,9 +185,6 @@ def _measured(servers: dict[str, Start], rounds: int, seconds: float) -> dict[st
     return seen
 
 
-BARE = "bare uvicorn"
-
-
 def _answer(start: Start) -> bytes:
     """What zing answers: the bare server answers as many bytes."""
     with start() as served:
@@ -201,7 +199,8 @@ def _measure(start: Start, seen: Seen, seconds: float) -> None:
     seen.durable = served.durable
 
 
-def _rows(seen: dict[str, Seen]) -> list[Row]:
+def compared(seen: dict[str, Seen]) -> list[Row]:
+    """Accepts a second of each beside the bare server's in the same rounds, then the errors."""
     bare = seen[BARE].rates
     rows = []
     for name, each in seen.items():

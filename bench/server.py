@@ -211,7 +211,7 @@ def serving(data: Path, *options: str, **variables: str) -> Iterator[Service]:
             key = (data / "first-key").read_text(encoding="ascii").strip()
             yield Service(process.pid, port, key, data)
         finally:
-            _end(process)
+            end(process)
 
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:
@@ -225,7 +225,7 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     raise RuntimeError(f"zing serve did not start: {log.read_text(encoding='utf-8')}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Kill the service and its worker, and wait until both are gone."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
