@@ -53,13 +53,15 @@ pip_compile := CUSTOM_COMPILE_COMMAND="make lock" $(bin)/pip-compile --quiet --g
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--no-emit-options --no-allow-unsafe --unsafe-package torch --unsafe-package pip
 
-lock: setup ## write requirements/*.txt anew (ARGS=--upgrade takes newer versions)
+lock: setup ## write requirements/*.txt and bench/peers.txt anew (ARGS=--upgrade takes newer versions)
 	@$(pip_compile) $(ARGS) --build-deps-for editable -c requirements/torch.txt \
 		-o requirements/run.txt pyproject.toml
 	@sed -i.old '/^# WARNING/,$$d' requirements/run.txt
 	@$(pip_compile) $(ARGS) -o requirements/dev.txt requirements/dev.in
 	@sed -i.old '/^# WARNING/,$$d' requirements/dev.txt
-	@rm requirements/*.old
+	@$(pip_compile) $(ARGS) -o bench/peers.txt bench/peers.in
+	@sed -i.old '/^# WARNING/,$$d' bench/peers.txt
+	@rm requirements/*.old bench/*.old
 
 clean: ## remove what was built and the environment; a training's state stays
 	@rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

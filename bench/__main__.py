@@ -1,4 +1,4 @@
-"""`python -m bench`: the engine beside diffusers; `python -m bench service`: the service.
+"""`python -m bench`: the engine beside diffusers; `python -m bench NAME`: what else is measured.
 
 docs/bench.md says what the rows mean.
 """
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from bench import frame, service
+from bench import claims, commits, frame, memory, peers, service, starts
 from bench.frame import Row, cpu_seconds, paired
 from bench.stages import Diffusers, Ours, Stages, same
 from zing import models, pictures
@@ -22,6 +22,14 @@ from zing.engine.base import Order
 from zing.engine.local import LocalEngine
 from zing.task import Picture
 
+OTHERS = {
+    "service": service.main,
+    "peers": peers.main,
+    "commits": commits.main,
+    "claims": claims.main,
+    "memory": memory.main,
+    "starts": starts.main,
+}
 SIDES = (512, 1024, 1536)
 THREADS = 2
 PROMPTS = (
@@ -142,7 +150,8 @@ def _note(text: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["service"]:
-        service.main(sys.argv[2:])
-    else:
+    other = OTHERS.get("".join(sys.argv[1:2]))
+    if other is None:
         main()
+    else:
+        other(sys.argv[2:])

@@ -70,11 +70,11 @@ def _commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def card(title: str, facts: dict[str, str], rows: list[Row]) -> str:
-    """The rows as a table that a person reads."""
+def card(title: str, facts: dict[str, str], rows: list[Row], ours: str = "zing") -> str:
+    """The rows as a table that a person reads; `ours` is the name of the first column."""
     lines = [title, "", "  ".join(f"{key} {value}" for key, value in facts.items()), ""]
     width = max(28, *(len(row.name) + 1 for row in rows))
-    lines.append(f"{'':{width + 6}}{'zing':>10}{'reference':>11}{'ratio':>8}  pairs")
+    lines.append(f"{'':{width + 6}}{ours:>10}{'reference':>11}{'ratio':>8}  pairs")
     for row in rows:
         reference = "" if row.reference is None else f"{row.reference:.4g}"
         ratio = "" if row.ratio is None else f"{row.ratio:.{2 if row.ratio >= 0.1 else 3}f}x"

@@ -11,36 +11,65 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from bench.server import Call
+from bench.server import Call, Client
 
 CONNECTIONS = 32
 WARM_S = 0.5  # of each round, not counted
+BETWEEN = b"\0"  # requests on the generator's standard input; no request holds one
 ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a load generator saw: answers with 200 a second, and all of them by status."""
+
+    rate: float
+    answers: dict[str, int]
+
+    @property
+    def errors(self) -> int:
+        """Answers other than 200, and connections that were closed."""
+        return sum(count for status, count in self.answers.items() if status != "200")
 
 
 def rate(port: int, key: str, call: Call, seconds: float) -> float:
     """Answers a second to a request that 32 connections repeat; only 200 counts as one."""
+    told = asked(port, key, [call], seconds)
+    if set(told.answers) != {"200"}:
+        raise RuntimeError(f"{call.method} {call.path}: {told.answers}")
+    return told.rate
+
+
+def asked(port: int, key: str, calls: Sequence[Call], seconds: float) -> Told:
+    """What came of requests that each of 32 connections repeats in turns."""
     command = [sys.executable, "-m", "bench.load", "load", str(port), str(seconds)]
-    request = _bytes(key, call)
     done = subprocess.run(
         command,
         cwd=ROOT,
-        input=request,
+        input=BETWEEN.join(_bytes(key, call) for call in calls),
         stdout=subprocess.PIPE,
         check=True,
         start_new_session=True,
     )
-    told = json.loads(done.stdout)
-    if set(told["answers"]) != {"200"}:
-        raise RuntimeError(f"{call.method} {call.path}: {told['answers']}")
-    return float(told["rate"])
+    return Told(**json.loads(done.stdout))
+
+
+def once(port: int, key: str, call: Call) -> bytes:
+    """The body of one answer; raises RuntimeError where it is not 200."""
+    status, body = Client(port, key).send(call)
+    if status != HTTPStatus.OK:
+        raise RuntimeError(f"{call.method} {call.path}: {status} {body.decode()}")
+    return body
 
 
 @contextmanager
@@ -73,8 +102,8 @@ def _bytes(key: str, call: Call) -> bytes:
 class Line(asyncio.Protocol):
     """One kept-alive connection: the next request goes out when the answer is whole."""
 
-    def __init__(self, request: bytes, answers: Counter[str]) -> None:
-        self._request = request
+    def __init__(self, requests: Sequence[bytes], answers: Counter[str]) -> None:
+        self._requests = cycle(requests)
         self._answers = answers
         self._got = b""
         self._transport: Any = None
@@ -82,7 +111,7 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask."""
         self._transport = transport
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         """Count the answer once it is whole, and ask again."""
@@ -92,19 +121,19 @@ class Line(asyncio.Protocol):
             return
         self._answers[head[9:12].decode()] += 1
         self._got = b""
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The server hung up: that is told apart."""
         self._answers["closed"] += 1
 
 
-async def _load(port: int, seconds: float, request: bytes) -> dict[str, Any]:
+async def _load(port: int, seconds: float, requests: Sequence[bytes]) -> dict[str, Any]:
     """The answers by status, and those with 200 a second after a little warming up."""
     answers: Counter[str] = Counter()
     loop = asyncio.get_running_loop()
     for _ in range(CONNECTIONS):
-        await loop.create_connection(lambda: Line(request, answers), "127.0.0.1", port)
+        await loop.create_connection(lambda: Line(requests, answers), "127.0.0.1", port)
     await asyncio.sleep(WARM_S)
     before, started = answers["200"], time.perf_counter()
     await asyncio.sleep(seconds)
@@ -146,4 +175,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "bare":
         _serve(given)
     else:
-        print(json.dumps(asyncio.run(_load(int(sys.argv[2]), float(sys.argv[3]), given))))
+        told = _load(int(sys.argv[2]), float(sys.argv[3]), given.split(BETWEEN))
+        print(json.dumps(asyncio.run(told)))

@@ -188,9 +188,10 @@ class Client:
 
 
 @contextmanager
-def serving(data: Path, *options: str) -> Iterator[Service]:
+def serving(data: Path, *options: str, **variables: str) -> Iterator[Service]:
     """`zing serve` with its defaults on a folder; it and its worker are gone afterwards.
 
+    `variables` go into its environment.
     It is in a group of its own: Ctrl-C reaches the benchmark, and the benchmark ends the group.
     """
     log = data.with_suffix(".log")
@@ -199,7 +200,7 @@ def serving(data: Path, *options: str) -> Iterator[Service]:
     with log.open("w") as errors, log.with_suffix(".out").open("w+") as output:
         process = subprocess.Popen(
             command,
-            env={**environment, "ZING_DATA": str(data)},
+            env={**environment, "ZING_DATA": str(data), **variables},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
@@ -210,7 +211,7 @@ def serving(data: Path, *options: str) -> Iterator[Service]:
             key = (data / "first-key").read_text(encoding="ascii").strip()
             yield Service(process.pid, port, key, data)
         finally:
-            _end(process)
+            end(process)
 
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:
@@ -224,7 +225,7 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     raise RuntimeError(f"zing serve did not start: {log.read_text(encoding='utf-8')}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Kill the service and its worker, and wait until both are gone."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -17,9 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from types import FrameType
 
-from bench import books, frame, load
+from bench import books, frame, load, stop
 from bench.frame import Row
 from bench.server import APIS, EVOLINK, Api, Call, Client, Service, serving
 from zing.config import PRICE
@@ -39,7 +38,7 @@ SUBJECTS = ("a red circle on a blue background", "一只可爱的猫咪", "a gre
 def main(arguments: Sequence[str]) -> None:
     """Measure, print the card, end with one line of JSON; status 1 where a task went wrong."""
     options = _options(arguments)
-    signal.signal(signal.SIGTERM, _end)
+    stop.as_ctrl_c()
     facts = frame.machine(PACKAGES)
     facts |= {"sqlite": sqlite3.sqlite_version, "model": "builtin, float32"}
     rows: list[Row] = []
@@ -69,11 +68,6 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
-    """End as Ctrl-C does, so that no process is left."""
-    raise KeyboardInterrupt
-
-
 @contextmanager
 def _data() -> Iterator[Path]:
     """A place for a data folder."""
@@ -86,7 +80,7 @@ def _data() -> Iterator[Path]:
 
 def _visible(pictures: int) -> list[Row]:
     """Milliseconds from the engine's end, and from the submit, until a client is told of it."""
-    _say(f"measuring how soon {pictures} pictures of each API are seen ...")
+    stop.say(f"measuring how soon {pictures} pictures of each API are seen ...")
     times: dict[str, tuple[Api, float, float]] = {}
     with _data() as data, serving(data) as service:
         client = service.client()
@@ -150,7 +144,7 @@ class Crowd:
 
 def _killed(tasks: int, kills: int) -> list[Row]:
     """What became of requests of all four APIs while the worker was killed again and again."""
-    _say(f"measuring {tasks} tasks and {kills} kills ...")
+    stop.say(f"measuring {tasks} tasks and {kills} kills ...")
     with _data() as data:
         with serving(data) as service:
             started = time.perf_counter()
@@ -158,7 +152,7 @@ def _killed(tasks: int, kills: int) -> list[Row]:
             seconds = time.perf_counter() - started
         found = books.audit(data, crowd.asked, parse_credits(PRICE.default))
     for line in (*found.lost, *found.charged):
-        _say(line)
+        stop.say(line)
     counted = {
         "kills: tasks": len(crowd.asked),
         "kills: workers killed": kills,
@@ -188,7 +182,7 @@ def _drive(service: Service, tasks: int, kills: int) -> Crowd:
             for kill in range(1, kills + 1):
                 _wait(clients, crowd, kill * tasks // (kills + 1))
                 _kill(service)
-                _say(f"killed the worker after {len(crowd.ended)} tasks")
+                stop.say(f"killed the worker after {len(crowd.ended)} tasks")
             for each in clients:
                 each.result()
         finally:
@@ -297,7 +291,7 @@ def _alternating(
     name: str, ours: Callable[[], float], bare: Callable[[], float], rounds: int
 ) -> Row:
     """Ours and the bare server's in turns; the ratio is the median of the rounds' ratios."""
-    _say(f"measuring {name} a second ...")
+    stop.say(f"measuring {name} a second ...")
     pairs = []
     for number in range(rounds):
         if number % 2:
@@ -312,7 +306,3 @@ def _alternating(
 
 def _prompt(number: int) -> str:
     return f"{SUBJECTS[number % len(SUBJECTS)]} {number}"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

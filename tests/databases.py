@@ -25,8 +25,11 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def cluster() -> Iterator[str]:
-    """A running PostgreSQL; yields the URL of its server, without a database."""
+def cluster(fsync: str = "off", **variables: str) -> Iterator[str]:
+    """A running PostgreSQL; yields the URL of its server, without a database.
+
+    `variables` go into its environment.
+    """
     where = programs()
     assert where is not None
     demote = _demote() if os.getuid() == 0 else None
@@ -36,10 +39,17 @@ def cluster() -> Iterator[str]:
     files, log = short / "data", short / "log"
 
     def run(*command: str) -> None:
-        subprocess.run(command, check=True, preexec_fn=demote, stdout=subprocess.DEVNULL, cwd=short)
+        subprocess.run(
+            command,
+            check=True,
+            preexec_fn=demote,
+            stdout=subprocess.DEVNULL,
+            cwd=short,
+            env={**os.environ, **variables},
+        )
 
     run(str(where / "initdb"), "-D", str(files), "-U", "zing", "-A", "trust", "-E", "UTF8", "-N")
-    options = f"-c listen_addresses='' -k {short} -c fsync=off -c max_connections=200"
+    options = f"-c listen_addresses='' -k {short} -c fsync={fsync} -c max_connections=200"
     control = str(where / "pg_ctl")
     run(control, "-D", str(files), "-l", str(log), "-o", options, "-w", "start")
     try:

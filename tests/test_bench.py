@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 
-from bench import books, frame, load, stages
+from bench import books, claims, commits, disk, frame, load, memory, peers, stages, starts
 from bench.server import Call
-from tests import servers
+from tests import databases, servers
+from zing.store import Store
 
 ROOT = Path(__file__).parent.parent
 DRAWN, STOPPED = {"task-drawn": False}, {"task-stopped": True}
@@ -140,6 +144,107 @@ def test_commits_are_counted(database: sqlite3.Connection, tmp_path: Path) -> No
 def test_the_load_generator_counts_what_the_bare_server_answers() -> None:
     with load.bare(b"{}") as port:
         assert load.rate(port, "key", Call("POST", "/", b"{}"), 0.2) > 0
+
+
+def test_the_load_generator_counts_what_is_not_200_as_errors() -> None:
+    assert load.Told(1.0, {"200": 3, "503": 2, "closed": 1}).errors == 3
+    assert load.Told(1.0, {"200": 3}).errors == 0
+
+
+def test_the_load_generator_sends_requests_in_turns() -> None:
+    with load.bare(b"{}") as port:
+        calls = [Call("POST", "/", b"{}"), Call("GET", "/")]
+        told = load.asked(port, "key", calls, 0.2)
+    assert told.answers["200"] > 0
+    assert told.errors == 0
+
+
+def test_peers_are_compared_with_the_bare_server_of_the_same_round() -> None:
+    seen = {
+        "slow": peers.Seen([10.0, 30.0, 20.0], errors=2),
+        peers.BARE: peers.Seen([100.0, 100.0, 400.0]),
+    }
+    rows = {row.name: row for row in peers.compared(seen)}
+    assert (rows["slow"].ours, rows["slow"].ratio) == (20.0, 0.1)
+    assert (rows["slow: errors"].ours, rows[f"{peers.BARE}: errors"].ours) == (2, 0)
+
+
+def test_peers_run_on_the_same_libraries_as_zing() -> None:
+    def pins(lock: Path) -> dict[str, str]:
+        return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(), flags=re.MULTILINE))
+
+    ours, theirs = pins(ROOT / "requirements" / "run.txt"), pins(peers.LOCK)
+    assert {"dbos", "procrastinate"} <= theirs.keys()
+    assert {"starlette", "uvicorn", "sqlalchemy", "h11"} <= ours.keys() & theirs.keys()
+    assert not {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+
+
+def test_commits_of_postgresql_are_counted(postgresql: str) -> None:
+    new = "INSERT INTO task VALUES (3), (4)"
+    with (
+        databases.new_database(postgresql) as url,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        connection.execute("CREATE TABLE task (id integer)")
+        with commits.counted(url) as counts:
+            connection.execute(new)
+            connection.execute("SELECT * FROM task")
+            with connection.transaction():
+                connection.execute(new)
+                connection.execute("UPDATE task SET id = 5")
+    assert counts["tasks"] == 4
+    assert counts["commits"] in (2, 3)  # PostgreSQL may vacuum meanwhile
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_a_slower_disk_is_slower(tmp_path: Path) -> None:
+    assert disk.sqlite_commit_s(tmp_path, disk.slower(20)) >= 0.02
+
+
+def test_claims_are_of_queued_tasks_and_these_are_queued_again(store: Store) -> None:
+    claims.fill(store, 60, claims.SIDES[:1])
+    row = claims.compared("claim", store, store, 2)
+    assert row.pairs == 2
+    assert row.ours > 0
+    with_state = "SELECT state, count(*) FROM task GROUP BY state"
+    assert store.read(lambda tx: tx.exec_driver_sql(with_state).all()) == [("queued", 60)]
+    lanes = "SELECT sum(queued), sum(running) FROM lane"
+    assert store.read(lambda tx: tx.exec_driver_sql(lanes).one()) == (60, 0)
+
+
+def test_memory_is_judged_once_the_service_is_warm() -> None:
+    samples = [(0, 10.0), (2_000, 50.0), (7_000, 51.0), (12_000, 52.0)]
+    rows = {row.name: row.ours for row in memory.sampled_rows(samples)}
+    assert rows["slope after those, per 20,000"] == pytest.approx(4.0)
+    assert (rows["at the start"], rows["at the end"]) == (10.0, 52.0)
+
+
+@pytest.mark.long
+def test_peers_accept_what_zing_accepts() -> None:
+    if not peers.ENVIRONMENT.is_dir():
+        pytest.skip("the peers' environment has not been made: make bench ARGS=peers")
+    rows = measured("peers", "--rounds", "1", "--seconds", "0.5")
+    for name in ("zing, SQLite", "DBOS, SQLite WAL", "DBOS, SQLite as it comes"):
+        assert 0 < rows[name]["ratio"] < 1
+        assert rows[f"{name}: errors"]["ours"] == 0
+
+
+@pytest.mark.long
+def test_commits_are_counted_with_and_without_groups() -> None:
+    rows = measured("commits", "--rounds", "1", "--seconds", "0.5", "--slower", "0")
+    assert rows["SQLite, this disk: commits an accept"]["reference"] == 1
+    assert 0 < rows["SQLite, this disk: commits an accept"]["ours"] <= 1
+    assert rows["SQLite, this disk: accepts"]["ratio"] > 0
+
+
+@pytest.mark.long
+def test_small_benchmarks_end_with_one_line_of_json() -> None:
+    claimed = measured("claims", "--few", "100", "--many", "200", "--claims", "2")
+    assert claimed["SQLite, four sizes: claim of 8"]["ratio"] > 0
+    assert measured("memory", "--requests", "500")["at the end"]["ours"] > 0
+    started = measured("starts", "--starts", "1")
+    answers, ready = (started[f"warm: {name}, median"]["ours"] for name in starts.PATHS)
+    assert 0 < answers <= ready
 
 
 @pytest.mark.long
