@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from bench import claims, commits, frame, memory, peers, service, starts
+from bench import claims, commits, follow, frame, memory, peers, service, starts
 from bench.frame import Row, cpu_seconds, paired
 from bench.stages import Diffusers, Ours, Stages, same
 from zing import models, pictures
@@ -27,6 +27,7 @@ OTHERS = {
     "peers": peers.main,
     "commits": commits.main,
     "claims": claims.main,
+    "follow": follow.main,
     "memory": memory.main,
     "starts": starts.main,
 }

@@ -48,6 +48,7 @@ from zing.store.group import COMMIT_WAIT_S, Group
 from zing.store.idem import Sent
 from zing.task import Delivery, Moment, Task, TaskState, TaskView
 
+READ_MAX = 64  # keys or tasks that are looked up together, at most
 WAIT_MAX_S = 60  # of a look that waits
 STILL_THERE_S = 15.0  # a sign of life on a stream that tells nothing, for the proxies between
 PREFER = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?=$|[,;\s])", re.ASCII)
@@ -99,7 +100,7 @@ class Wiring:
 
     answering  the idempotency keys whose first request is being answered, by account and address
     stopping   set when the service is to end: nobody waits for a task any more
-    group_max  so many requests of a kind are served together at most
+    group_max  tasks that one commit accepts, at most
     """
 
     service: Service
@@ -112,12 +113,12 @@ class Wiring:
     @cached_property
     def keys(self) -> Group[str, Key]:
         """The keys that texts are."""
-        return Group(self.service.authenticate_all, self.group_max)
+        return Group(self.service.authenticate_all, READ_MAX)
 
     @cached_property
     def looks(self) -> Group[tuple[str, str | None], TaskView]:
         """The tasks of ids as they are now, for the accounts that ask."""
-        return Group(self.service.look_all, self.group_max)
+        return Group(self.service.look_all, READ_MAX)
 
     @cached_property
     def watch(self) -> Watch:
