@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SOFTWARE = f"zing {__version__}"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-FILE_BYTES_MAX = 2**24  # a PNG of 1536x1536 pixels has 7.1 MB at most
+FILE_BYTES_MAX = 2**24  # a PNG of 2048x2048 pixels has 12.6 MB at most
 TEXT_BYTES_MAX = 2**15  # the longest prompt takes 20 kB
 _PROMPT_MAX, _MODEL_MAX, _LINE_MAX = 4000, 200, 1000
 _KINDS = ("PNG", "JPEG", "WEBP", "AVIF")

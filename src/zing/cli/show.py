@@ -29,7 +29,7 @@ def show(
         print(json.dumps(facts))
         return
     for name, value in _rows(facts).items():
-        print(f"{name:7} {plain(str(value), most=2 * PROMPT_MAX)}")
+        print(f"{name:8} {plain(str(value), most=2 * PROMPT_MAX)}")
     if facts["prompt"] is None and facts["source_type"] is None:
         print("The file does not say how it was made.")
 
@@ -45,7 +45,7 @@ def _rows(facts: dict[str, Any]) -> dict[str, Any]:
         "seed": facts["seed"],
         "steps": facts["steps"],
         "model": facts["model"],
-        "made by": facts["software"],
+        "software": facts["software"],
         "source": facts["source_type"],
     }
     return {name: value for name, value in shown.items() if value is not None}
