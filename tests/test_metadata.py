@@ -213,6 +213,16 @@ def test_exif_is_read_in_either_byte_order(order: str, encoding: str, tmp_path: 
     assert shown(buffer.getvalue(), tmp_path).seed == 5
 
 
+def test_more_text_than_a_picture_of_ours_has_is_not_read(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + (" " * 20_000 + FOREIGN).encode("utf-16-be")
+    xmp = metadata.save_options(MADE, "JPEG")["xmp"] + b" " * 2**15
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "JPEG", exif=exif.tobytes(), xmp=xmp)
+    found = shown(buffer.getvalue(), tmp_path)
+    assert (found.format, found.seed, found.source_type) == ("JPEG", None, None)
+
+
 SOURCE = f'xmlns:p="{IPTC.strip("{}")}" xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
 
 
