@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
+
+from zing import __version__
 
 ENVIRONMENT = os.environ | {"ZING_THREADS": "1", "COLUMNS": "100"}
 
@@ -105,6 +107,43 @@ def test_an_own_checkpoint_draws(tmp_path: Path, small: Path) -> None:
         assert image.size == (101, 76)
 
 
+def test_a_picture_tells_how_it_was_made(tmp_path: Path) -> None:
+    command = ["generate", "一只可爱的猫咪 🐱", "--size", "65x67", "--seed", "7", "-o", "a.avif"]
+    drawn = json.loads(zing(*command, "--json", cwd=tmp_path).stdout)
+    told = json.loads(zing("show", "a.avif", "--json", cwd=tmp_path).stdout)
+    for fact in ("file", "prompt", "seed", "steps", "model", "width", "height", "prompt_tokens"):
+        assert told[fact] == drawn[fact]
+    shown = zing("show", "a.avif", cwd=tmp_path).stdout
+    assert dict(line.split(maxsplit=1) for line in shown.splitlines()) == {
+        "file": "a.avif",
+        "format": "AVIF",
+        "size": "65x67",
+        "bytes": str((tmp_path / "a.avif").stat().st_size),
+        "prompt": "一只可爱的猫咪 🐱",
+        "seed": "7",
+        "steps": "8",
+        "model": "builtin",
+        "software": f"zing {__version__}",
+        "source": "trainedAlgorithmicMedia",
+    }
+
+
+def test_a_picture_that_is_not_to_tell_does_not(tmp_path: Path) -> None:
+    zing("generate", "cat", "--size", "64x64", "--no-metadata", "-o", "a.png", cwd=tmp_path)
+    shown = zing("show", "a.png", cwd=tmp_path).stdout.splitlines()
+    assert shown[1:3] == ["format   PNG", "size     64x64"]
+    assert shown[4:] == ["The file does not say how it was made."]
+
+
+def test_what_a_picture_says_cannot_move_the_cursor(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("parameters", "\x1b[2J\n\u202ecat\nSteps: 8, Seed: 7, Model: \x07")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=text)
+    shown = zing("show", "a.png", cwd=tmp_path).stdout
+    assert "prompt   \\x1b[2J\\x0a\\x202ecat\n" in shown
+    assert "model    \\x07\n" in shown
+
+
 def test_words_that_are_understood_are_said(tmp_path: Path) -> None:
     command = ["generate", "a Red circle, 猫", "--size", "64x64", "-o", "a.png"]
     finished = zing(*command, cwd=tmp_path)
@@ -167,6 +206,9 @@ REFUSALS = {
     "nothing to see": ["generate", "\u200b\ufeff"],
     "escape in a size": ["generate", "x", "--size", "\x1b[2J" * 500],
     "unknown model to show": ["models", "show", "nothing"],
+    "nothing to show": ["show", "nothing.png"],
+    "a folder to show": ["show", "."],
+    "a name that no file has": ["show", "x" * 300],
     "unknown model to verify": ["models", "verify", "nothing"],
 }
 
@@ -267,5 +309,5 @@ def test_doctor(tmp_path: Path) -> None:
 
 def test_version_and_help(tmp_path: Path) -> None:
     assert zing("--version", cwd=tmp_path).stdout.startswith("zing ")
-    for command in ([], ["generate"], ["models"], ["models", "show"], ["doctor"]):
+    for command in ([], ["generate"], ["show"], ["models"], ["models", "show"], ["doctor"]):
         assert "Usage" in zing(*command, "--help", cwd=tmp_path).stdout

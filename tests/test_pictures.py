@@ -22,7 +22,7 @@ def test_png_keeps_every_pixel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "kind"), [(".jpg", "JPEG"), (".JPEG", "JPEG"), (".webp", "WEBP")]
+    ("suffix", "kind"), [(".jpg", "JPEG"), (".JPEG", "JPEG"), (".webp", "WEBP"), (".avif", "AVIF")]
 )
 def test_format_follows_the_suffix(tmp_path: Path, suffix: str, kind: str) -> None:
     path = tmp_path / f"a{suffix}"
@@ -30,6 +30,18 @@ def test_format_follows_the_suffix(tmp_path: Path, suffix: str, kind: str) -> No
     pictures.write(path, PIXELS)
     with Image.open(path) as image:
         assert (image.format, image.size) == (kind, (64, 48))
+
+
+@pytest.mark.parametrize("suffix", pictures.FORMATS)
+@pytest.mark.parametrize("size", [(376, 1536), (1536, 376), (377, 999), (1535, 1025), (1, 1)])
+def test_any_size_keeps_its_look_in_every_format(suffix: str, size: tuple[int, int]) -> None:
+    width, height = size
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    pixels = np.stack([across, down, 255 - across], axis=-1).astype(np.uint8)
+    with Image.open(io.BytesIO(pictures.encode(pixels, suffix))) as image:
+        assert image.size == size
+        seen = np.asarray(image.convert("RGB"))
+    assert np.abs(seen.astype(int) - pixels).mean() < 3
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "nowhere/a.png", "folder.png"])

@@ -22,9 +22,10 @@ from tests.servers import until
 from zing import ledger, pictures, queue, worker
 from zing.blobs import Blobs
 from zing.engine.base import Order
-from zing.errors import Blocked, EngineFailed, OutOfMemory, Unavailable
+from zing.errors import BadSetting, Blocked, EngineFailed, OutOfMemory, Unavailable
 from zing.housekeeper import ORPHAN_AGE_S, Housekeeper
 from zing.ledger import Balance
+from zing.metadata import Description, describe
 from zing.queue import Claim, Outcome
 from zing.store import Store, files, tasks
 from zing.store.files import File
@@ -641,6 +642,110 @@ def test_a_lease_is_kept_through_trouble_with_the_database(
     assert studio.find(task).state == TaskState.CANCELLED, "who keeps the lease gave up"
 
 
+# Encoding beside drawing.
+
+
+def test_pictures_are_encoded_at_the_same_time(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(worker.ENCODERS)
+    encode = pictures.encode
+
+    def encode_together(*what: Any) -> bytes:
+        together.wait(10)
+        return encode(*what)
+
+    monkeypatch.setattr(pictures, "encode", encode_together)
+    made = [studio.accept(seed=seed) for seed in range(1, 2 * worker.ENCODERS + 1)]
+    studio.run()
+    assert {studio.find(task).state for task in made} == {TaskState.SUCCEEDED}
+    assert studio.balance().used == len(made) * PRICE
+
+
+def test_what_is_encoded_is_settled_while_another_still_is(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {seed: studio.accept(seed=seed) for seed in (1, 2)}
+    encode, ended = pictures.encode, list[int]()
+
+    def encode_slowly(drawn: NDArray[np.uint8], *what: Any) -> bytes:
+        seed = int(drawn[0, 0, 0])
+        if not ended:
+            ended.append(3 - seed)
+            assert until(lambda: studio.find(made[3 - seed]).state.ended)
+        return encode(drawn, *what)
+
+    monkeypatch.setattr(pictures, "encode", encode_slowly)
+    studio.run()
+    states = {studio.find(task).state for task in made.values()}
+    assert (states, len(ended)) == ({TaskState.SUCCEEDED}, 1)
+
+
+def test_only_so_many_pictures_wait_to_be_settled(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [studio.accept(seed=seed) for seed in range(1, 3 * worker.UNSETTLED_MAX)]
+    encode, waiting = pictures.encode, list[int]()
+
+    def encode_slowly(*what: Any) -> bytes:
+        time.sleep(0.02)
+        return encode(*what)
+
+    def draw(order: Order) -> Iterator[Progress | Picture]:
+        states = [studio.find(task).state for task in made]
+        waiting.append(states.count(TaskState.RUNNING))
+        return well(order)
+
+    monkeypatch.setattr(pictures, "encode", encode_slowly)
+    studio.run(draw)
+    assert len(waiting) == len(made)
+    assert 1 < max(waiting) <= worker.UNSETTLED_MAX
+
+
+# What the file says.
+
+
+def kept(studio: Studio, task: Task) -> Path:
+    return studio.folder / studio.file(task).blob_key
+
+
+@pytest.mark.parametrize("suffix", pictures.FORMATS)
+def test_a_kept_file_says_how_it_was_made_where_the_operator_wants_it(
+    store: Store, tmp_path: Path, suffix: str
+) -> None:
+    studio = Studio(store, tmp_path / "pictures", replace(RULES, metadata=True))
+    asked = ImageRequest("猫 🐱", 65, 63, steps=5, callback_url="https://hooks.example.com/told")
+    task = studio.accept(request=asked, seed=41, suffix=suffix, fields={"prompt": "猫", "x": "y"})
+    studio.run()
+    found = describe(kept(studio, task))
+    assert (found.prompt, found.seed, found.steps, found.model) == ("猫 🐱", 41, 5, MODEL)
+    assert (found.width, found.height, found.prompt_tokens) == (65, 63, 12)
+    assert found.source_type == "trainedAlgorithmicMedia"
+    data = kept(studio, task).read_bytes()
+    for private in (task.id, task.public_id, task.account_id, "k0000000", "hooks.example.com"):
+        assert private.encode() not in data
+        assert private.encode("utf-16-be") not in data
+    done = studio.find(task)
+    assert done.result["sha256"] == pictures.sha256(pixels(Order("", 65, 63, 41, 5)))
+
+
+def test_the_prompt_that_a_file_tells_is_the_one_that_was_drawn(
+    store: Store, tmp_path: Path
+) -> None:
+    studio = Studio(store, tmp_path / "pictures", replace(RULES, metadata=True))
+    task = studio.accept(request=ImageRequest("a cat", 64, 64, extended="a small grey cat"))
+    studio.run()
+    assert describe(kept(studio, task)).prompt == "a small grey cat"
+
+
+@pytest.mark.parametrize("suffix", pictures.FORMATS)
+def test_a_kept_file_says_nothing_where_nobody_asked_for_it(studio: Studio, suffix: str) -> None:
+    task = studio.accept(suffix=suffix)
+    studio.run()
+    found = describe(kept(studio, task))
+    assert found == Description(found.format, 64, 64, found.bytes)
+
+
 # Pictures that cannot be kept.
 
 
@@ -763,8 +868,12 @@ def test_several_workers_share_a_queue_and_draw_everything_once(
 
 
 def test_the_rules_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ZING_LEASE", "ZING_TASK_TIMEOUT", "ZING_LINK_TTL"):
+    for name in ("ZING_LEASE", "ZING_TASK_TIMEOUT", "ZING_LINK_TTL", "ZING_METADATA"):
         monkeypatch.delenv(name, raising=False)
-    assert Rules.read() == Rules(6.0, 600.0, 86_400.0)
+    assert Rules.read() == Rules(6.0, 600.0, 86_400.0, metadata=False)
     monkeypatch.setenv("ZING_LEASE", "1.5")
-    assert Rules.read().lease_s == 1.5
+    monkeypatch.setenv("ZING_METADATA", "on")
+    assert (Rules.read().lease_s, Rules.read().metadata) == (1.5, True)
+    monkeypatch.setenv("ZING_METADATA", "true")
+    with pytest.raises(BadSetting, match="off or on"):
+        Rules.read()

@@ -23,6 +23,7 @@ MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".webp": "image/webp",
+    ".avif": "image/avif",
 }
 LINK_PATH = "/f/"
 _NUMBER = re.compile(r"\(os error (\d+)\)", re.ASCII)  # how obstore words the system's errors

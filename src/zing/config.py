@@ -36,6 +36,9 @@ PUBLIC_URL = Setting(
 )
 PRICE = Setting("ZING_PRICE", "0.026", "Credits for one picture.")
 LINK_TTL = Setting("ZING_LINK_TTL", "86400", "Seconds that a picture is kept and its links work.")
+METADATA = Setting(
+    "ZING_METADATA", "off", "Whether the files behind links say how they were made: on or off."
+)
 LEASE = Setting("ZING_LEASE", "6", "Seconds without a sign of life after which a worker is dead.")
 TASK_TIMEOUT = Setting("ZING_TASK_TIMEOUT", "600", "Seconds that drawing one picture may take.")
 QUEUE_TIMEOUT = Setting(

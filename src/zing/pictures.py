@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,22 +15,25 @@ import numpy as np
 from PIL import Image
 
 from zing.errors import BadFile
+from zing.metadata import save_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from zing.metadata import Metadata
     from zing.sizes import Plan
 
 _NAME_BYTES_MAX = 255
 PREVIEW_SIDE_MAX, PREVIEW_BYTES_MAX = 128, 4096
 PREVIEW_QUALITIES = (60, 20, 0)  # the lowest takes 128 x 128 pixels of pure noise
 
-# PNG level 1 takes a third to a half of the time of Pillow's default level (docs/bench.md).
+# Measured: docs/decisions/0010-pictures.md. AVIF takes one thread: others are encoded beside it.
 FORMATS: dict[str, tuple[str, dict[str, int]]] = {
-    ".png": ("PNG", {"compress_level": 1}),
+    ".png": ("PNG", {"compress_level": 1, "compress_type": zlib.Z_RLE}),
     ".jpg": ("JPEG", {"quality": 95}),
     ".jpeg": ("JPEG", {"quality": 95}),
     ".webp": ("WEBP", {"quality": 90, "method": 0}),
+    ".avif": ("AVIF", {"quality": 85, "speed": 10, "max_threads": 1}),
 }
 
 
@@ -73,11 +77,17 @@ def preview_bytes(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def encode(pixels: NDArray[np.uint8], suffix: str = ".png") -> bytes:
-    """The file's bytes for (H, W, 3) pixels in the format of a suffix in FORMATS."""
+def encode(
+    pixels: NDArray[np.uint8], suffix: str = ".png", metadata: Metadata | None = None
+) -> bytes:
+    """The file's bytes for (H, W, 3) pixels in the format of a suffix in FORMATS.
+
+    metadata  what the file says of how it was made; the pixels are the same without
+    """
     kind, options = FORMATS[suffix]
+    said = {} if metadata is None else save_options(metadata, kind)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, **options)
+    Image.fromarray(pixels).save(buffer, kind, **options, **said)
     return buffer.getvalue()
 
 
@@ -104,9 +114,9 @@ def check_path(path: Path) -> None:
         raise BadFile(f"{path} cannot be written.")
 
 
-def write(path: Path, pixels: NDArray[np.uint8]) -> None:
+def write(path: Path, pixels: NDArray[np.uint8], metadata: Metadata | None = None) -> None:
     """Write the picture; the file is there whole or not at all, whatever interrupts."""
-    data = encode(pixels, path.suffix.lower())
+    data = encode(pixels, path.suffix.lower(), metadata)
     partial = path.with_name(f".zing-{uuid4().hex}")
     try:
         partial.write_bytes(data)

@@ -1,7 +1,7 @@
 """A worker: claims tasks, draws them with one engine, keeps the pictures and settles.
 
-Threads: the caller's draws; one keeps the lease and reads who wants to cancel; one encodes, keeps
-and settles, so that the engine draws the next picture meanwhile.
+Threads: the caller's draws; one keeps the lease and reads who wants to cancel; some encode; one
+keeps and settles what is encoded, as it comes. So the engine draws the next picture meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zing import config, pictures, queue
 from zing.blobs import Blobs
-from zing.config import LEASE, LINK_TTL, TASK_TIMEOUT
+from zing.config import LEASE, LINK_TTL, METADATA, TASK_TIMEOUT
 from zing.engine.base import Engine, Order
 from zing.engine.vocabulary import told
 from zing.errors import (
@@ -38,6 +38,7 @@ from zing.errors import (
     WrongSize,
     ZingError,
 )
+from zing.metadata import Metadata
 from zing.queue import Claim, Outcome
 from zing.store import Store, tasks
 from zing.store.files import File
@@ -52,7 +53,8 @@ POLL_MIN_S, POLL_MAX_S = 0.02, 0.25
 HUNG_AFTER_S = 30.0  # beyond a task's time, which is looked at after every step
 HUNG = 70  # exit status
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
-UNSETTLED_MAX = 2  # pictures that may wait to be kept while the next is drawn
+ENCODERS = 4  # threads; Pillow's PNG, WebP and AVIF encoders let others run, JPEG's takes 6 ms
+UNSETTLED_MAX = ENCODERS + 2  # tasks in hand: one is drawn, some are encoded, one is settled
 WARM_UP = Order("a red circle", 1024, 1024, seed=1, steps=STEPS_DEFAULT, previews=True)
 
 log = logging.getLogger(__name__)
@@ -60,16 +62,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rules:
-    """Seconds of a worker's life."""
+    """Seconds of a worker's life, and whether the files it keeps say how they were made."""
 
     lease_s: float
     task_timeout_s: float
     link_ttl_s: float
+    metadata: bool = False
 
     @classmethod
     def read(cls) -> Rules:
         """The rules that the settings name."""
-        return cls(*map(config.seconds, (LEASE, TASK_TIMEOUT, LINK_TTL)))
+        lease_s, task_timeout_s, link_ttl_s = map(config.seconds, (LEASE, TASK_TIMEOUT, LINK_TTL))
+        metadata = config.choice(METADATA, "off", "on") == "on"
+        return cls(lease_s, task_timeout_s, link_ttl_s, metadata)
 
 
 class LeaseLost(Exception):
@@ -216,6 +221,7 @@ class Worker:
         self._lease = lease
         self._rules = rules
         self._clock = lease.clock
+        self._encoders = ThreadPoolExecutor(ENCODERS, thread_name_prefix="encoder")
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._room = threading.Semaphore(UNSETTLED_MAX)
         self._broken: BaseException | None = None
@@ -228,6 +234,7 @@ class Worker:
         for held in self._claims(orders):
             self._serve(engine, held, orders)
         self._lease.say("draining")
+        self._encoders.shutdown()  # first: what they encoded goes to the keeper
         self._keeper.shutdown()
         if self._broken is not None:
             raise self._broken
@@ -279,7 +286,7 @@ class Worker:
             self._hand_over(partial(self._settle, held, queue.failure(EngineFailed())))
             self._broken = error
         else:
-            self._hand_over(partial(self._keep, held, picture, self._clock()))
+            self._encode(held, picture, self._clock())
 
     def _draw(self, engine: Engine, held: Claim, orders: Orders) -> Picture:
         """The picture; raises Failed, LeaseLost or Stopped between two steps."""
@@ -304,6 +311,28 @@ class Worker:
                 raise Stopped
         raise BadPicture
 
+    def _encode(self, held: Claim, picture: Picture, drawn_at: float) -> None:
+        """Encode beside what is drawn, and hand over what came of it."""
+
+        def encode() -> None:
+            try:
+                data = self._encoded(held, picture)
+            except NotEncoded as error:
+                self._hand_over(partial(self._settle, held, queue.failure(error)))
+            else:
+                self._hand_over(partial(self._keep, held, picture, data, drawn_at))
+
+        self._encoders.submit(encode)
+
+    def _encoded(self, held: Claim, picture: Picture) -> bytes:
+        """The picture's file; raises NotEncoded, for one odd picture must not stop the next."""
+        try:
+            said = _metadata(held, picture, self._model) if self._rules.metadata else None
+            return pictures.encode(picture.pixels, held.suffix, said)
+        except Exception:
+            log.exception("the picture of task %s cannot be encoded", held.task.id)
+            raise NotEncoded from None
+
     def _hand_over(self, work: Callable[[], object]) -> None:
         def done() -> None:
             try:
@@ -316,13 +345,13 @@ class Worker:
 
         self._keeper.submit(done)
 
-    def _keep(self, held: Claim, picture: Picture, drawn_at: float) -> None:
-        """Encode, keep the bytes, then settle.
+    def _keep(self, held: Claim, picture: Picture, data: bytes, drawn_at: float) -> None:
+        """Keep the bytes, then settle.
 
         Bytes whose claim turned out to be void are left to the housekeeper, which knows for sure.
         """
         try:
-            file = self._put(_encoded(held, picture), held.suffix, drawn_at)
+            file = self._put(data, held.suffix, drawn_at)
         except Failed as error:
             self._settle(held, queue.failure(error))
             return
@@ -400,10 +429,16 @@ def _checked(picture: Picture, order: Order) -> Picture:
     return picture
 
 
-def _encoded(held: Claim, picture: Picture) -> bytes:
-    """The picture's file; raises NotEncoded, for one odd picture must not stop the next."""
-    try:
-        return pictures.encode(picture.pixels, held.suffix)
-    except Exception:
-        log.exception("the picture of task %s cannot be encoded", held.task.id)
-        raise NotEncoded from None
+def _metadata(held: Claim, picture: Picture, model: str) -> Metadata:
+    """How a picture was made; nothing of its task, its account or its key."""
+    request = held.task.request
+    return Metadata(
+        prompt=request.drawn,
+        width=request.width,
+        height=request.height,
+        seed=held.task.seed,
+        steps=request.steps,
+        model=model,
+        prompt_tokens=picture.prompt_tokens,
+        prompt_tokens_used=picture.prompt_tokens_used,
+    )

@@ -16,6 +16,7 @@ from zing.cli import (
     maintenance,
     models,
     server,
+    show,
     tasks,
 )
 from zing.cli.options import PLAIN
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(server.serve)
 app.command()(generate.generate)
+app.command()(show.show)
 app.add_typer(keys.app, name="keys")
 app.add_typer(credits.app, name="credits")
 app.add_typer(tasks.app, name="tasks")

@@ -30,6 +30,7 @@ from zing.task import PROMPT_MAX, SEED_MAX, STEPS_DEFAULT, ImageRequest, Progres
 
 if TYPE_CHECKING:
     from zing.engine.local import LocalEngine
+    from zing.metadata import Metadata
     from zing.task import Picture
 
 PROMPTS_BYTES_MAX = 2**24
@@ -41,9 +42,13 @@ SizeOption = Annotated[str, typer.Option(help="A ratio such as 16:9, or WIDTHxHE
 SeedOption = Annotated[str | None, typer.Option(help=f"1 to {SEED_MAX}; random if not given.")]
 StepsOption = Annotated[str, typer.Option(help="Denoising steps.")]
 OutputOption = Annotated[
-    Path | None, typer.Option("-o", "--output", help="The file to write: .png, .jpg or .webp.")
+    Path | None,
+    typer.Option("-o", "--output", help="The file: .png, .jpg, .webp or .avif."),
 ]
 FromOption = Annotated[Path | None, typer.Option("--from", help="A file with a prompt a line.")]
+NoMetadataOption = Annotated[
+    bool, typer.Option("--no-metadata", help="Leave out of the file how it was made.")
+]
 OutOption = Annotated[
     Path | None, typer.Option(help="The folder for the pictures of --from; here if not given.")
 ]
@@ -57,6 +62,7 @@ def generate(
     output: OutputOption = None,
     prompts: FromOption = None,
     out: OutOption = None,
+    no_metadata: NoMetadataOption = False,
     model: ModelOption = MODEL.default,
     device: DeviceOption = DEVICE.default,
     threads: ThreadsOption = THREADS.default,
@@ -66,6 +72,7 @@ def generate(
 ) -> None:
     """Draw a picture from a prompt, or one for each line of a file.
 
+    The file says how it was made, and `zing show FILE` prints it.
     With --from the pictures are DIR/0001.png and so on, and --json prints one object a line.
     """
     if (prompt is None) == (prompts is None):
@@ -84,7 +91,7 @@ def generate(
     for order, file in zip(orders, files, strict=True):
         started = time.perf_counter()
         picture = _draw(engine, order)
-        _keep(file, picture)
+        _keep(file, picture, None if no_metadata else _metadata(order, picture, found.name))
         seconds = round(time.perf_counter() - started, 3)
         result = _result(order, picture, file, found.name, seconds)
         if as_json:
@@ -171,10 +178,21 @@ def _draw(engine: LocalEngine, order: Order) -> Picture:
     return picture
 
 
-def _keep(file: Path, picture: Picture) -> None:
+def _metadata(order: Order, picture: Picture, model: str) -> Metadata:
+    from zing.metadata import Metadata
+
+    return Metadata(
+        **dataclasses.asdict(order),
+        model=model,
+        prompt_tokens=picture.prompt_tokens,
+        prompt_tokens_used=picture.prompt_tokens_used,
+    )
+
+
+def _keep(file: Path, picture: Picture, metadata: Metadata | None) -> None:
     from zing.pictures import write
 
-    write(file, picture.pixels)
+    write(file, picture.pixels, metadata)
 
 
 def _result(
