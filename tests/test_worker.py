@@ -184,7 +184,7 @@ def test_a_task_is_drawn_kept_and_paid(studio: Studio) -> None:
     started = time.time()
     engine = studio.run()
     done, file = studio.find(task), studio.file(task)
-    assert engine.drawn == [Order("a cat", 64, 64, 41, 8)]
+    assert engine.drawn == [Order("a cat", 64, 64, 41, 8, previews=True)]
     assert (done.state, done.attempt) == (TaskState.SUCCEEDED, 1)
     assert studio.balance().used == PRICE
     data = studio.blobs.get(file.blob_key)
