@@ -71,11 +71,12 @@ def drawn(held: Claim) -> Outcome:
 
 
 def settle(store: Store, held: Claim, outcome: Outcome | None = None, now: float = NOW + 1) -> bool:
-    return store.write(lambda tx: queue.settle(tx, held, outcome or drawn(held), now))
+    ended = store.write(lambda tx: queue.settle(tx, held, outcome or drawn(held), now))
+    return ended is not None
 
 
 def give_back(store: Store, held: Claim, now: float = NOW + 1) -> bool:
-    return store.write(lambda tx: queue.give_back(tx, held, now))
+    return bool(store.write(lambda tx: queue.give_back(tx, held, now)))
 
 
 def cancel(store: Store, task: Task, account_id: str | None = None, now: float = NOW + 1) -> None:
@@ -83,7 +84,7 @@ def cancel(store: Store, task: Task, account_id: str | None = None, now: float =
 
 
 def reap(store: Store, now: float, dead: str = "") -> list[str]:
-    return store.write(lambda tx: queue.reap(tx, now, dead))
+    return store.write(lambda tx: queue.reap(tx, now, dead)).workers
 
 
 def find(store: Store, task: Task) -> Task:
@@ -447,7 +448,7 @@ WAIT_S = 3600.0
 
 
 def expire(store: Store, now: float) -> int:
-    return store.write(lambda tx: queue.expire(tx, now, WAIT_S))
+    return len(store.write(lambda tx: queue.expire(tx, now, WAIT_S)))
 
 
 def say(store: Store, lease_until: float, **progress: Any) -> None:

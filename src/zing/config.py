@@ -41,6 +41,7 @@ TASK_TIMEOUT = Setting("ZING_TASK_TIMEOUT", "600", "Seconds that drawing one pic
 QUEUE_TIMEOUT = Setting(
     "ZING_QUEUE_TIMEOUT", "86400", "Seconds after which a task that nobody drew has failed."
 )
+LOG = Setting("ZING_LOG", "text", "How the log is written: text, or json for one object a line.")
 DRAIN = Setting("ZING_DRAIN", "30", "Seconds to finish what runs when the service is stopped.")
 CALLBACK_ALLOW = Setting(
     "ZING_CALLBACK_ALLOW", "", "Hosts that callbacks go to, with commas; all where empty."

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
-from zing import ledger
+from zing import ledger, logs
 from zing.egress import host_of
 from zing.errors import (
     Cancelled,
@@ -29,7 +29,7 @@ from zing.store import files, switches
 from zing.store.files import File
 from zing.store.schema import api_key, lane, outbox, task, worker
 from zing.store.tasks import dump_request, to_task
-from zing.task import DeliveryState, ImageRequest, Task, TaskState
+from zing.task import DeliveryState, Ended, ImageRequest, Task, TaskState
 
 ATTEMPTS_MAX = 3
 QUEUE_MAX = 10_000
@@ -96,6 +96,14 @@ class Outcome:
     file: File | None = None
 
 
+@dataclass(frozen=True)
+class Reaped:
+    """What a reap did: the workers that are gone, and of their tasks those that ended by it."""
+
+    workers: list[str]
+    ended: list[Ended]
+
+
 def failure(error: ZingError) -> Outcome:
     """The outcome of a task that ended with this error."""
     state = TaskState.CANCELLED if isinstance(error, Cancelled) else TaskState.FAILED
@@ -154,36 +162,39 @@ def claim(
             claims.append(Claim(to_task(held), held.claim_token, held.suffix))
         except (RecursionError, TypeError, ValueError):
             # One row that this version cannot read must not stop all others.
-            _end(connection, held, failure(Unreadable()), now)
+            logs.tell_end(_end(connection, held, failure(Unreadable()), now))
     return claims
 
 
-def settle(connection: Connection, held: Claim, outcome: Outcome, now: float) -> bool:
-    """End a claimed task; False, and nothing changes, where the claim is void.
+def settle(connection: Connection, held: Claim, outcome: Outcome, now: float) -> Ended | None:
+    """End a claimed task: how it did; None, and nothing changes, where the claim is void.
 
     A task that was asked to be cancelled is, also where its picture came just after.
     """
     row = _locked(connection, held)
     if row is None:
-        return False
-    _end(connection, row, failure(Cancelled()) if row.cancel_requested else outcome, now)
-    return True
+        return None
+    return _end(connection, row, failure(Cancelled()) if row.cancel_requested else outcome, now)
 
 
-def give_back(connection: Connection, held: Claim, now: float) -> bool:
-    """Queue a claimed task again as if it had not been claimed; False where the claim is void."""
+def give_back(connection: Connection, held: Claim, now: float) -> Ended | bool:
+    """Queue a claimed task again as if it had not been claimed; False where the claim is void.
+
+    A task that was asked to be cancelled ends: how it did.
+    """
     row = _locked(connection, held)
     if row is None:
         return False
     if row.cancel_requested:
-        _end(connection, row, failure(Cancelled()), now)
-    else:
-        _requeue(connection, row, row.attempt - 1, now)
+        return _end(connection, row, failure(Cancelled()), now)
+    _requeue(connection, row, row.attempt - 1, now)
     return True
 
 
-def cancel(connection: Connection, public_id: str, account_id: str | None, now: float) -> None:
-    """End a queued task; ask for a running one to be stopped.
+def cancel(
+    connection: Connection, public_id: str, account_id: str | None, now: float
+) -> Ended | None:
+    """End a queued task, and how it did; ask for a running one to be stopped.
 
     Raises UnknownTask, and NotCancellable where it has ended. Asking twice is asking once.
     """
@@ -194,10 +205,10 @@ def cancel(connection: Connection, public_id: str, account_id: str | None, now: 
     if TaskState(row.state).ended:
         raise NotCancellable
     if row.state == TaskState.QUEUED:
-        _end(connection, row, failure(Cancelled()), now)
-        return
+        return _end(connection, row, failure(Cancelled()), now)
     asked = update(task).where(task.c.id == row.id)
     connection.execute(asked.values(cancel_requested=True, updated_at=now))
+    return None
 
 
 def register(connection: Connection, worker_id: str, host: str, now: float, lease_s: float) -> None:
@@ -243,11 +254,11 @@ def cancels(connection: Connection, worker_id: str) -> set[str]:
     return set(connection.scalars(asked))
 
 
-def reap(connection: Connection, now: float, dead: str = "") -> list[str]:
+def reap(connection: Connection, now: float, dead: str = "") -> Reaped:
     """End the leases that are over, and the one of the worker known to be dead.
 
     Their tasks are queued again, or failed after the third attempt, or cancelled where that was
-    asked; returns the workers' ids.
+    asked.
     """
     over = or_(worker.c.lease_until < now, worker.c.id == dead)
     ids = list(connection.scalars(select(worker.c.id).where(over).order_by(worker.c.id)))
@@ -256,20 +267,19 @@ def reap(connection: Connection, now: float, dead: str = "") -> list[str]:
         connection.execute(delete(worker).where(worker.c.id.in_(ids), over))
     known = select(worker.c.id).where(worker.c.id == task.c.worker_id).exists()
     held = select(task).where(task.c.state == TaskState.RUNNING, ~known).order_by(task.c.id)
-    for row in connection.execute(held.with_for_update()).all():
-        _reclaim(connection, row, now)
-    return ids
+    rows = connection.execute(held.with_for_update()).all()
+    ended = [_reclaim(connection, row, now) for row in rows]
+    return Reaped(ids, [each for each in ended if each is not None])
 
 
-def expire(connection: Connection, now: float, timeout_s: float) -> int:
-    """Fail the tasks that were accepted that long ago and are still queued; how many, of some."""
+def expire(connection: Connection, now: float, timeout_s: float) -> list[Ended]:
+    """Fail the tasks that were accepted that long ago and are still queued: some of them."""
     old = select(task).where(task.c.state == TaskState.QUEUED, task.c.created_at < now - timeout_s)
     rows = connection.execute(old.limit(EXPIRED_AT_ONCE).with_for_update(skip_locked=True)).all()
     drawn = _models_drawn(connection, now) if rows else set()
-    for row in rows:
-        late = TimedOut(f"Nobody drew this within {timeout_s:g} s; nothing was charged.")
-        _end(connection, row, failure(late if row.model in drawn else ModelGone()), now)
-    return len(rows)
+    late = TimedOut(f"Nobody drew this within {timeout_s:g} s; nothing was charged.")
+    whys = [failure(late if row.model in drawn else ModelGone()) for row in rows]
+    return [_end(connection, row, why, now) for row, why in zip(rows, whys, strict=True)]
 
 
 def _models_drawn(connection: Connection, now: float) -> set[str]:
@@ -366,7 +376,7 @@ def _claim(connection: Connection, head: Row[Any], worker_id: str, now: float) -
     return _row(connection, head.id)
 
 
-def _end(connection: Connection, row: Row[Any], outcome: Outcome, now: float) -> None:
+def _end(connection: Connection, row: Row[Any], outcome: Outcome, now: float) -> Ended:
     """The one way a task ends: its state, its money, its file, its lane, its delivery."""
     succeeded = outcome.state == TaskState.SUCCEEDED
     connection.execute(
@@ -395,6 +405,7 @@ def _end(connection: Connection, row: Row[Any], outcome: Outcome, now: float) ->
     connection.execute(leave.values({count: count - 1}))
     if row.callback_url:
         _insert_delivery(connection, row, now)
+    return Ended.of(row, row.compat, outcome.state, outcome.error, now)
 
 
 def _insert_delivery(connection: Connection, row: Row[Any], now: float) -> None:
@@ -416,14 +427,14 @@ def _insert_delivery(connection: Connection, row: Row[Any], now: float) -> None:
     )
 
 
-def _reclaim(connection: Connection, row: Row[Any], now: float) -> None:
+def _reclaim(connection: Connection, row: Row[Any], now: float) -> Ended | None:
     if row.cancel_requested:
-        _end(connection, row, failure(Cancelled()), now)
-    elif row.attempt >= ATTEMPTS_MAX:
+        return _end(connection, row, failure(Cancelled()), now)
+    if row.attempt >= ATTEMPTS_MAX:
         times = f"The engine stopped {row.attempt} times while it drew this; nothing was charged."
-        _end(connection, row, failure(EngineLost(times)), now)
-    else:
-        _requeue(connection, row, row.attempt, now)
+        return _end(connection, row, failure(EngineLost(times)), now)
+    _requeue(connection, row, row.attempt, now)
+    return None
 
 
 def _requeue(connection: Connection, row: Row[Any], attempt: int, now: float) -> None:

@@ -20,7 +20,7 @@ import uvicorn
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from zing import app, config, extension, keys, ledger, models, netguard
+from zing import app, config, extension, keys, ledger, logs, models, netguard
 from zing.blobs import Blobs, Links
 from zing.config import (
     DATABASE,
@@ -134,16 +134,14 @@ def serve(options: Options, tell: Callable[[dict[str, str]], None]) -> int:
 
     `tell` is called with the first key once it is made, and with the address once it is ready.
     """
-    logging.basicConfig(level=logging.INFO, format="zing: %(message)s")
-    for other in ("alembic", "uvicorn"):
-        logging.getLogger(other).setLevel(logging.WARNING)
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # tells what callers sent
+    logs.set_up("zing")
     data = Data(options.data)
     data.make()
     listener = _listen(options.host, options.port)
     address = _address(options, listener)
     store = Store.of(options.database, data)
     parts = _wire(options, data, store, address)
+    parts.wiring.metrics.watch_log()
     first = make_first_key(parts.wiring.service, data)
     if first:
         tell({"key": first, "key_file": str(data.first_key)})

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from zing import config, keys, ledger, netguard, queue, safety
+from zing import config, keys, ledger, logs, netguard, queue, readiness, safety
 from zing.blobs import Blobs, Links
 from zing.config import LINK_TTL, PRICE
 from zing.errors import (
@@ -28,7 +28,8 @@ from zing.errors import (
 )
 from zing.keys import Key
 from zing.queue import Submission
-from zing.store import Store, files, idem, switches, tasks
+from zing.readiness import Place
+from zing.store import Store, files, idem, tasks
 from zing.store.files import File
 from zing.store.idem import Sent
 from zing.store.tasks import Look
@@ -36,6 +37,7 @@ from zing.task import (
     SEED_MAX,
     Credits,
     Delivery,
+    Ended,
     ImageRequest,
     Listing,
     Task,
@@ -138,7 +140,9 @@ class Service:
 
         Raises Refused, and then nothing was charged or queued.
         """
-        return self._accept(asking, self._accepted)
+        view = self._accept(asking, self._accepted)
+        self._tell_refused(view.task)
+        return view
 
     def submit_once(self, asking: Asking, words: Callable[[TaskView], str]) -> Answered:
         """As `submit`, and the answer is kept with the task: whoever sends the same again gets it.
@@ -148,16 +152,19 @@ class Service:
         now, sent = self.clock(), asking.sent
         assert sent is not None
 
-        def accept(submission: Submission, tx: Connection) -> Answered:
+        def accept(submission: Submission, tx: Connection) -> tuple[Answered, Task | None]:
             first = _first_answer(tx, sent, now)
             if first is not None:
-                return Answered(first, again=True)
+                return Answered(first, again=True), None
             view = self._accepted(submission, tx)
             answer = words(view)
             idem.keep(tx, sent, view.task.id, answer, now)
-            return Answered(answer, again=False)
+            return Answered(answer, again=False), view.task
 
-        return self._accept(asking, accept)
+        answered, accepted = self._accept(asking, accept)
+        if accepted is not None:
+            self._tell_refused(accepted)
+        return answered
 
     def first_answer(self, sent: Sent) -> str | None:
         """What the first request with an idempotency key was answered; None where this is it.
@@ -231,7 +238,8 @@ class Service:
         Raises UnknownTask or NotCancellable.
         """
         now = self.clock()
-        self.store.write(lambda tx: queue.cancel(tx, public_id, account_id, now))
+        if ended := self.store.write(lambda tx: queue.cancel(tx, public_id, account_id, now)):
+            logs.tell_end(ended)
         self.wake()
         return self.look(public_id, account_id)
 
@@ -263,23 +271,15 @@ class Service:
             raise LookupError(file_id)
         return found, data
 
-    def ready(self) -> dict[str, Any]:
-        """What /readyz says: whether pictures can be drawn now, and what each part does.
+    @property
+    def place(self) -> Place:
+        """What readiness is of."""
+        served = self.served
+        return Place(self.store, self.blobs.folder, served.name, served.workers)
 
-        Maintenance does not make it less ready: tasks are still drawn and looked up here.
-        """
-        now = self.clock()
-        open_tasks, workers = self.store.read(lambda tx: tasks.queue_state(tx, now))
-        switched = self.store.read(switches.list_switches)
-        return {
-            "ready": workers > 0 or not self.served.workers,
-            "model": self.served.name,
-            "database": "ok",
-            "workers": workers,
-            "open_tasks": open_tasks,
-            "maintenance": switches.MAINTENANCE in switched,
-            "moderation": safety.LEVEL,
-        }
+    def ready(self, draining: bool = False) -> dict[str, Any]:
+        """What /readyz says: whether pictures can be drawn now, and what each part does."""
+        return readiness.look(self.place, self.clock(), draining)
 
     def _check(self, request: ImageRequest) -> None:
         """Refuse what could never be served."""
@@ -312,6 +312,12 @@ class Service:
         now = self.clock()
         task = queue.accept(tx, submission, now)
         return self._view(tasks.look(tx, task.public_id, task.account_id, now))
+
+    def _tell_refused(self, task: Task) -> None:
+        """The line of the log for a task that safety ended when it was accepted."""
+        if task.state.ended:
+            kind = tasks.compat(self.served.name, task.request)
+            logs.tell_end(Ended.of(task, kind, task.state, task.error, task.updated_at))
 
     def _submission(self, asking: Asking) -> Submission:
         request = asking.request

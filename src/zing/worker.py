@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
-from zing import config, pictures, queue
+from zing import config, logs, pictures, queue
 from zing.blobs import Blobs
 from zing.config import LEASE, LINK_TTL, TASK_TIMEOUT
 from zing.engine.base import Engine, Order
@@ -38,7 +38,7 @@ from zing.errors import (
 from zing.queue import Claim, Outcome
 from zing.store import Store, tasks
 from zing.store.files import File
-from zing.task import STEPS_DEFAULT, Picture, Progress, TaskState
+from zing.task import STEPS_DEFAULT, Ended, Picture, Progress, TaskState
 
 BEAT_S = 0.1  # how often a running worker tells its progress and looks for cancels
 POLL_MIN_S, POLL_MAX_S = 0.02, 0.25
@@ -114,7 +114,9 @@ class Lease:
         """Stop, and take the row away: nothing is held any more."""
         self._ended.set()
         self._thread.join()
-        self._store.write(partial(queue.reap, now=self.clock(), dead=self.worker_id))
+        reaped = self._store.write(partial(queue.reap, now=self.clock(), dead=self.worker_id))
+        for ended in reaped.ended:
+            logs.tell_end(ended)
 
     def say(self, state: str, **facts: Any) -> None:
         """Tell the worker's state with the next beat."""
@@ -175,7 +177,9 @@ class Lease:
         for held in hung:
             log.error("task %s hangs; the worker ends", held.task.id)
             timed_out = queue.failure(TimedOut())
-            self._store.write(partial(queue.settle, held=held, outcome=timed_out, now=self.clock()))
+            settle = partial(queue.settle, held=held, outcome=timed_out, now=self.clock())
+            if ended := self._store.write(settle):
+                logs.tell_end(ended)
         if hung:
             os._exit(HUNG)
 
@@ -316,14 +320,7 @@ class Worker:
             "understood": picture.understood,
             "drawn_at": drawn_at,
         }
-        if self._settle(held, Outcome(TaskState.SUCCEEDED, result=result, file=file)):
-            self._tell(held, picture)
-
-    def _tell(self, held: Claim, picture: Picture) -> None:
-        """The line of the log for a picture: of the prompt's words only those of a known list."""
-        level = logging.WARNING if picture.understood == () else logging.INFO
-        words = told(picture.understood, self._model)
-        log.log(level, "task %s is drawn%s", held.task.public_id, words and f"; {words}")
+        self._settle(held, Outcome(TaskState.SUCCEEDED, result=result, file=file))
 
     def _put(self, data: bytes, suffix: str, drawn_at: float) -> File:
         """The file of bytes that are on the disk; raises StorageFull or EngineFailed."""
@@ -345,21 +342,30 @@ class Worker:
             expires_at=drawn_at,
         )
 
-    def _settle(self, held: Claim, outcome: Outcome) -> bool:
+    def _settle(self, held: Claim, outcome: Outcome) -> None:
         """End the task; its picture is kept for the link's time from this moment on."""
         now = self._clock()
         if outcome.file is not None:
             file = replace(outcome.file, expires_at=now + self._rules.link_ttl_s)
             outcome = replace(outcome, file=file)
-        settled = self._store.write(lambda tx: queue.settle(tx, held, outcome, now))
+        ended = self._store.write(lambda tx: queue.settle(tx, held, outcome, now))
         self._lease.drop(held)
-        if not settled:
+        if ended is None:
             log.warning("task %s came too late and changes nothing", held.task.id)
-        return settled
+        else:
+            self._tell(ended, outcome)
+
+    def _tell(self, ended: Ended, outcome: Outcome) -> None:
+        """The line of the log: of a prompt's words only those of a known list."""
+        drawn = ended.state == TaskState.SUCCEEDED
+        understood = outcome.result.get("understood") if drawn else None
+        logs.tell_end(ended, understood, told(understood, self._model))
 
     def _give_back(self, held: Claim) -> None:
-        self._store.write(lambda tx: queue.give_back(tx, held, self._clock()))
+        given = self._store.write(lambda tx: queue.give_back(tx, held, self._clock()))
         self._lease.drop(held)
+        if isinstance(given, Ended):
+            logs.tell_end(given)
 
 
 class Stopped(Exception):
