@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ import uvicorn
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from zing import app, config, extension, keys, ledger, logs, models, netguard
+from zing import app, certificates, config, extension, keys, ledger, logs, models, netguard
 from zing.blobs import Blobs, Links
 from zing.config import (
     DATABASE,
@@ -260,7 +259,7 @@ def _settings(options: Options, parts: Parts, ready: Callable[[], None]) -> uvic
     if bool(options.tls_cert) != bool(options.tls_key):
         raise BadSetting("--tls-cert and --tls-key go together.")
     if options.tls_cert:
-        _check_certificate(options.tls_cert, options.tls_key)
+        certificates.load(options.tls_cert, options.tls_key)
     return uvicorn.Config(
         app.build(parts.wiring, _lifespan(parts, ready)),
         log_config=None,
@@ -271,13 +270,6 @@ def _settings(options: Options, parts: Parts, ready: Callable[[], None]) -> uvic
         ssl_certfile=options.tls_cert or None,
         ssl_keyfile=options.tls_key or None,
     )
-
-
-def _check_certificate(certificate: str, key: str) -> None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise BadSetting(f"The certificate {certificate} cannot be used: {error}.") from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

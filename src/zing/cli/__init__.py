@@ -12,6 +12,7 @@ from zing.cli import (
     callbacks,
     credits,
     dialects,
+    doctor,
     generate,
     keys,
     maintenance,
@@ -38,7 +39,7 @@ app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(dialects.app, name="dialects")
 app.add_typer(models.app, name="models")
-app.command()(models.doctor)
+app.command()(doctor.doctor)
 app.command()(server.work)
 
 
