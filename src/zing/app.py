@@ -157,7 +157,7 @@ class Measured:
         asked = getattr(endpoint, "__self__", None)
         if not isinstance(asked, Endpoint):
             page = getattr(endpoint, "__name__", "nothing")
-            self._metrics.answered("", page, start["status"], seconds)
+            self._metrics.answered("none", page, start["status"], seconds)
             return
         dialect, use = asked.dialect.NAME, asked.address.use
         self._metrics.answered(dialect, use.value, start["status"], seconds)

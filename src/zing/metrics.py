@@ -70,7 +70,7 @@ class Metrics:
         self._tally = Tally(clock)
 
     def answered(self, dialect: str, use: str, status: int, seconds: float) -> None:
-        """Count a request that was answered; `dialect` is empty for the server's own pages."""
+        """Count a request that was answered; the server's own pages are of the dialect `none`."""
         known = self._known.get((dialect, use, status))
         if known is None:
             known = self._requests.labels(dialect, use, status), self._seconds.labels(use)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from zing import safety
 from zing.disk import MIB, Room, room
@@ -55,11 +56,16 @@ def look(place: Place, now: float, draining: bool = False) -> dict[str, Any]:
     rooms = place.rooms()
     try:
         standing, maintenance = place.store.read(lambda tx: _read(tx, now))
-    except ZingError as error:
-        standing, maintenance, database = Standing(0, 0, []), None, str(error)
+    except (ZingError, SQLAlchemyError) as error:
+        known = isinstance(error, ZingError)
+        database = str(error) if known else "The database cannot be read."
+        standing, maintenance = Standing(0, 0, []), None
     else:
         database = "ok"
-    stage, reason = _stage(standing.workers, place.workers, draining)
+    # Who cannot be asked is not told to be starting.
+    stage, reason = Stage.NONE, ""
+    if database == "ok":
+        stage, reason = _stage(standing.workers, place.workers, draining)
     reasons = [*_of_database(database), *_of_rooms(rooms), *([reason] if reason else [])]
     return {
         "ready": not reasons,
@@ -107,7 +113,7 @@ def _unready(workers: set[tuple[str, bool]], needed: bool) -> tuple[Stage, str]:
 
 
 def _of_database(database: str) -> list[str]:
-    return [] if database == "ok" else [f"The database: {database}"]
+    return [] if database == "ok" else [database]
 
 
 def _of_rooms(rooms: Mapping[str, Room]) -> list[str]:
