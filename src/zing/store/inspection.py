@@ -99,8 +99,8 @@ def _look(engine: Engine, name: str, lease_s: float) -> Inspected:
 
 
 def _inspect(connection: Connection, name: str, lease_s: float) -> Inspected:
-    if trouble := _trouble(connection):
-        return Inspected(name, trouble=trouble[0], advice=trouble[1])
+    if wrong := _trouble(connection):
+        return Inspected(name, trouble=wrong[0], advice=wrong[1])
     if not inspect(connection).has_table("alembic_version"):
         return Inspected(name)
     version = str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
