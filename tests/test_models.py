@@ -9,7 +9,6 @@ import pytest
 
 from tests import checkpoints
 from zing import cli, config, models
-from zing.doctor import examine
 from zing.errors import BadCheckpoint, UnknownModel
 
 
@@ -159,40 +158,6 @@ def test_recorded_file_must_be_inside(tmp_path: Path, small: Path, name: str) ->
     copy = checkpoints.copy(small, tmp_path / "copy")
     with pytest.raises(BadCheckpoint, match="is missing"):
         models.verify_files(manifest(copy, {name: "0" * 64}))
-
-
-def test_doctor_finds_nothing_wrong_here(tmp_path: Path) -> None:
-    checks = examine("builtin", tmp_path / "data", "cpu", threads=1)
-    assert [check.name for check in checks] == [
-        "python",
-        "torch",
-        "device",
-        "memory",
-        "checkpoint",
-        "data",
-    ]
-    # How much memory is free is not for a test to say.
-    assert all(check.ok for check in checks if check.name != "memory"), checks
-    assert not (tmp_path / "data").exists()
-
-
-def test_doctor_says_what_to_do(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.touch()
-    checks = {
-        check.name: check for check in examine("nothing", blocked / "data", "cuda:9", threads=1)
-    }
-    for name in ("device", "checkpoint", "data"):
-        assert not checks[name].ok
-        assert checks[name].advice
-
-
-def test_a_checkpoint_that_cannot_load_is_not_ok(tmp_path: Path, small: Path) -> None:
-    copy = checkpoints.copy(small, tmp_path / "copy")
-    (copy / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
-    checks = {check.name: check for check in examine(str(copy), tmp_path, "cpu", threads=1)}
-    assert not checks["checkpoint"].ok
-    assert "diffusion_pytorch_model.safetensors" in checks["checkpoint"].value
 
 
 def test_another_model_may_not_take_the_name_of_the_builtin(tmp_path: Path, small: Path) -> None:

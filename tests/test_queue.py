@@ -72,11 +72,11 @@ def drawn(held: Claim) -> Outcome:
 
 def settle(store: Store, held: Claim, outcome: Outcome | None = None, now: float = NOW + 1) -> bool:
     ends = [(held, outcome or drawn(held))]
-    return store.write(lambda tx: queue.settle(tx, ends, now))[0]
+    return store.write(lambda tx: queue.settle(tx, ends, now)) != [None]
 
 
 def give_back(store: Store, held: Claim, now: float = NOW + 1) -> bool:
-    return store.write(lambda tx: queue.give_back(tx, held, now))
+    return bool(store.write(lambda tx: queue.give_back(tx, held, now)))
 
 
 def cancel(store: Store, task: Task, account_id: str | None = None, now: float = NOW + 1) -> None:
@@ -84,7 +84,7 @@ def cancel(store: Store, task: Task, account_id: str | None = None, now: float =
 
 
 def reap(store: Store, now: float, dead: str = "") -> list[str]:
-    return store.write(lambda tx: queue.reap(tx, now, dead))
+    return store.write(lambda tx: queue.reap(tx, now, dead)).workers
 
 
 def find(store: Store, task: Task) -> Task:
@@ -448,7 +448,7 @@ WAIT_S = 3600.0
 
 
 def expire(store: Store, now: float) -> int:
-    return store.write(lambda tx: queue.expire(tx, now, WAIT_S))
+    return len(store.write(lambda tx: queue.expire(tx, now, WAIT_S)))
 
 
 def say(store: Store, lease_until: float, **progress: Any) -> None:

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -36,6 +37,37 @@ def maps(pid: int) -> str:
 def test_the_service_process_has_no_torch_and_the_worker_has(server: Server) -> None:
     assert "libtorch" not in maps(server.process.pid)
     assert "libtorch" in maps(server.worker())
+
+
+def test_the_api_answers_before_the_engine_is_ready_and_says_what_it_waits_for(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url, seen = f"http://127.0.0.1:{port}", dict[str, str]()
+    command = [sys.executable, "-m", "zing", "serve", "--port", str(port), "--json"]
+    settings = {"ZING_DATA": str(tmp_path / "data"), "ZING_THREADS": "1", "ZING_PORT": str(port)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=os.environ | settings, stdout=pipe, stderr=pipe) as process:
+
+        def ready() -> bool:
+            assert process.poll() is None
+            with suppress(httpx2.HTTPError):
+                assert httpx2.get(f"{url}/healthz").status_code == 200
+                reply = httpx2.get(f"{url}/readyz")
+                facts = reply.json()
+                assert facts["ready"] == (reply.status_code == 200) == (facts["stage"] == "ready")
+                seen[facts["stage"]] = facts["reason"]
+            return "ready" in seen
+
+        try:
+            assert until(ready, 120.0)
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert list(seen) in (["starting", "loading", "ready"], ["loading", "ready"])
+    assert seen.pop("ready") == ""
+    assert all("worker" in reason for reason in seen.values())
 
 
 def test_children_stay_in_the_process_group(server: Server) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import func, select
 
 from tests.audit import MODEL, NOW, PRICE, Clock, audit, funded
-from zing import keys, ledger, queue
+from zing import disk, keys, ledger, queue
 from zing.blobs import Blobs, Links
 from zing.errors import (
     BadCallback,
@@ -106,7 +107,7 @@ class Desk:
 
     def settle(self, held: Claim, outcome: Outcome) -> None:
         ends = [(held, outcome)]
-        assert self.store.write(lambda tx: queue.settle(tx, ends, self.clock())) == [True]
+        assert self.store.write(lambda tx: queue.settle(tx, ends, self.clock())) != [None]
 
     def count(self) -> int:
         total = select(func.count()).select_from(task_table)
@@ -431,21 +432,77 @@ def test_a_running_task_needs_what_is_left_of_it_and_at_least_a_second(desk: Des
 
 
 def test_it_is_ready_when_a_worker_is(desk: Desk) -> None:
-    assert desk.service.ready() == {
+    facts = desk.service.ready()
+    rooms = facts.pop("disk")
+    assert facts == {
         "ready": False,
+        "stage": "starting",
+        "reason": "The worker is being started.",
         "model": "tiny",
         "database": "ok",
         "workers": 0,
         "open_tasks": 0,
+        "queue": {"queued": 0, "limit": 10_000},
         "maintenance": False,
         "moderation": "basic",
     }
+    assert set(rooms) == {"pictures"} | ({"database"} if desk.store.sqlite else set())
+    assert all(each["ok"] and each["free"] > 0 for each in rooms.values())
     desk.worker()
     desk.submit()
     ready = desk.service.ready()
     assert (ready["ready"], ready["workers"], ready["open_tasks"]) == (True, 1, 1)
     desk.clock.now += DAY_S + 1
     assert not desk.service.ready()["ready"]
+
+
+def test_it_says_how_far_its_worker_is(desk: Desk) -> None:
+    def stage(state: str, **progress: Any) -> tuple[str, str]:
+        until = desk.clock() + DAY_S
+        desk.store.write(lambda tx: queue.beat(tx, "w1", state, progress, until))
+        facts = desk.service.ready()
+        assert facts["ready"] == (state == "ready") == (facts["reason"] == "")
+        return facts["stage"], facts["reason"]
+
+    desk.worker()
+    assert stage("loading") == ("loading", "The worker reads the model.")
+    assert stage("loading", model=MODEL)[1] == "The worker draws a first picture, to be warm."
+    assert stage("draining", model=MODEL)[0] == "draining"
+    assert stage("ready", model=MODEL) == ("ready", "")
+    ends = desk.service.ready(draining=True)
+    assert (ends["ready"], ends["stage"]) == (False, "draining")
+
+
+def test_the_worker_that_is_farthest_counts(desk: Desk) -> None:
+    desk.worker("w1")
+    desk.worker("w2")
+    until = desk.clock() + DAY_S
+    desk.store.write(lambda tx: queue.beat(tx, "w1", "loading", {}, until))
+    assert (desk.service.ready()["stage"], desk.service.ready()["workers"]) == ("ready", 1)
+
+
+def test_it_is_not_ready_without_room(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.worker()
+    monkeypatch.setattr(disk, "FLOOR", 2**60)
+    facts = desk.service.ready()
+    assert (facts["ready"], facts["stage"]) == (False, "ready")
+    assert "The folder of the pictures has only" in facts["reason"]
+    desk.service.blobs.folder.rmdir()
+    desk.service.blobs.folder.touch()
+    assert "cannot be written" in desk.service.ready()["reason"]
+
+
+def test_it_is_not_ready_without_its_database_and_says_what_it_knows(desk: Desk) -> None:
+    desk.worker()
+
+    def away(_: object) -> Any:
+        raise Unavailable("The database does not answer; try again.")
+
+    place = SimpleNamespace(read=away, sqlite=False)
+    facts = replace(desk.service, store=cast(Store, place)).ready()
+    assert (facts["ready"], facts["model"], facts["moderation"]) == (False, MODEL, "basic")
+    assert facts["reason"].startswith("The database does not answer")
+    assert (facts["maintenance"], facts["stage"]) == (None, "none")
 
 
 def test_in_maintenance_it_is_ready_and_says_so(desk: Desk) -> None:

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -199,15 +200,14 @@ def test_a_task_is_drawn_kept_and_paid(studio: Studio) -> None:
 @pytest.mark.parametrize(
     ("understood", "kept", "level", "said"),
     [
-        (("猫", "Red"), ["猫", "Red"], logging.INFO, "is drawn; understood: 猫, Red"),
+        (("猫", "Red"), ["猫", "Red"], logging.INFO, "; understood: 猫, Red"),
         (
             (),
             [],
             logging.WARNING,
-            f"is drawn; the prompt has no word that {MODEL} knows; "
-            f"`zing models show {MODEL}` lists them",
+            f"; the prompt has no word that {MODEL} knows; `zing models show {MODEL}` lists them",
         ),
-        (None, None, logging.INFO, "is drawn"),
+        (None, None, logging.INFO, ""),
     ],
 )
 def test_words_that_were_understood_are_kept_and_logged(
@@ -218,18 +218,23 @@ def test_words_that_were_understood_are_kept_and_logged(
     level: int,
     said: str,
 ) -> None:
-    caplog.set_level(logging.INFO, "zing.worker")
+    caplog.set_level(logging.INFO, "zing.task")
     task = studio.accept()
     studio.run(lambda order: iter([replace(picture(order), understood=understood)]))
     assert studio.find(task).result["understood"] == kept
     (record,) = [each for each in caplog.records if "is drawn" in each.getMessage()]
-    assert (record.levelno, record.getMessage()) == (level, f"task {task.public_id} {said}")
+    shape = (
+        rf"task {task.public_id} is drawn \(evolink, 64x64 in 8 steps, queued [\d.]+ s, "
+        rf"drawn [\d.]+ s, attempt 1, 0.026 credits\){re.escape(said)}"
+    )
+    assert record.levelno == level
+    assert re.fullmatch(shape, record.getMessage())
 
 
 def test_a_task_without_a_picture_is_not_logged_as_drawn(
     studio: Studio, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "zing.worker")
+    caplog.set_level(logging.INFO, "zing.task")
     studio.accept()
     studio.run(failing(OutOfMemory()))
     assert "is drawn" not in caplog.text
@@ -539,7 +544,7 @@ def test_a_task_that_was_taken_away_is_let_go(studio: Studio) -> None:
     assert studio.balance().held == PRICE
     ended = queue.failure(EngineFailed("By the other."))
     ends = [(theirs[0], ended)]
-    assert studio.store.write(lambda tx: queue.settle(tx, ends, time.time())) == [True]
+    assert studio.store.write(lambda tx: queue.settle(tx, ends, time.time())) != [None]
     assert released(studio)
 
 

@@ -10,6 +10,7 @@ import logging
 import re
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from itertools import accumulate
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,7 +28,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zing import bodies, dialects, documents, events
+from zing import bodies, dialects, documents, events, logs
 from zing.blobs import LINK_PATH, MEDIA_TYPES
 from zing.config import GROUP_MAX
 from zing.dialects.base import Answer, Dialect, Reads, Use
@@ -43,6 +45,7 @@ from zing.errors import (
 from zing.events import Watch
 from zing.extension import Extender, Off
 from zing.keys import Key
+from zing.metrics import MEDIA_TYPE, Metrics
 from zing.service import Answered, Asking, Service
 from zing.store.group import COMMIT_WAIT_S, Group
 from zing.store.idem import Sent
@@ -59,9 +62,13 @@ STREAM = {
 }
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
+_AGAIN = (b"idempotency-replayed", b"true")
 EXTENDED = "X-Zing-Prompt-Extend"
 WORDS_MAX = 1000  # bytes of a header that names words; proxies take some thousands for all
+SCRAPE_S = 2.0  # that the database has to tell its part of the metrics
+REFUSED = "zing.refused"  # the place in a request's scope of the error that it was refused with
 REQUEST_ID = "zing.request_id"  # its place in a request's scope
+_CALLERS_NAME = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +90,7 @@ def build(parts: "Wiring", lifespan: Lifespan | None = None) -> Starlette:
             *(Route(path, own.described) for path in documents.PATHS),
             Route("/healthz", own.healthz),
             Route("/readyz", own.readyz),
+            Route("/metrics", own.metrics),
             Route("/", own.front),
         ],
         exception_handlers={404: own.no_route, 405: own.no_route},
@@ -90,6 +98,7 @@ def build(parts: "Wiring", lifespan: Lifespan | None = None) -> Starlette:
     )
     # A redirect would go where the caller's Host header says.
     built.router.redirect_slashes = False
+    built.add_middleware(Measured, metrics=parts.metrics)
     built.add_middleware(RequestId)
     return built
 
@@ -101,6 +110,7 @@ class Wiring:
     answering  the idempotency keys whose first request is being answered, by account and address
     stopping   set when the service is to end: nobody waits for a task any more
     group_max  tasks that one commit accepts, at most
+    metrics    what is counted
     """
 
     service: Service
@@ -109,6 +119,7 @@ class Wiring:
     answering: set[tuple[str, str, str]] = field(default_factory=set)
     stopping: threading.Event = field(default_factory=threading.Event)
     group_max: int = int(GROUP_MAX.default)
+    metrics: Metrics = field(default_factory=Metrics)
 
     @cached_property
     def keys(self) -> Group[str, Key]:
@@ -132,7 +143,10 @@ class Wiring:
 
 
 class RequestId:
-    """Gives every request a name: its reply has it, to be quoted, and the log where it failed."""
+    """Gives every request a name: its reply has it, to be quoted, and every line of the log.
+
+    The caller's own name is kept where it is short and plain.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -140,8 +154,9 @@ class RequestId:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and name its reply."""
 
-        name = secrets.token_hex(16)
+        name = _named_by_caller(scope) or secrets.token_hex(16)
         scope[REQUEST_ID] = name
+        logs.request_id.set(name)  # of this task alone: every request has one
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -149,6 +164,46 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, named)
+
+
+class Measured:
+    """Counts every answer, what it was to and the seconds until it began."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and count its answer."""
+        started = time.perf_counter()
+
+        async def measured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._count(scope, message, time.perf_counter() - started)
+            await send(message)
+
+        await self._app(scope, receive, measured)
+
+    def _count(self, scope: Scope, start: Message, seconds: float) -> None:
+        endpoint = scope.get("endpoint")  # none where the address is none
+        asked = getattr(endpoint, "__self__", None)
+        if not isinstance(asked, Endpoint):
+            page = getattr(endpoint, "__name__", "nothing")
+            self._metrics.answered("none", page, start["status"], seconds)
+            return
+        dialect, use = asked.dialect.NAME, asked.address.use
+        self._metrics.answered(dialect, use.value, start["status"], seconds)
+        if REFUSED in scope:
+            self._metrics.refused(dialect, scope[REFUSED])
+        elif use is Use.SUBMIT and _AGAIN not in start["headers"]:
+            self._metrics.accepted(dialect)
+
+
+def _named_by_caller(scope: Scope) -> str:
+    for header, value in scope.get("headers", ()):
+        if header == b"x-request-id" and _CALLERS_NAME.fullmatch(value):
+            return str(value, "ascii")
+    return ""
 
 
 def tell(parts: Wiring, delivery: Delivery) -> str:
@@ -179,9 +234,10 @@ class Endpoint:
                 return await self._follow(request)
             answer = await self._answered(request)
         except ZingError as error:
+            request.scope[REFUSED] = type(error).__name__
             answer = self.dialect.refused(error)
         except Exception:  # the last door: nobody else would answer
-            name = request.scope[REQUEST_ID]
+            name, request.scope[REFUSED] = request.scope[REQUEST_ID], Internal.__name__
             log.exception("no answer to %s %s (%s)", request.method, self.address.path, name)
             answer = self.dialect.refused(Internal())
         return _response(answer)
@@ -315,6 +371,8 @@ class Endpoint:
     async def _accepted(self, asking: Asking) -> Answer:
         asking, headers = await self._extended(asking)
         answered = await self.parts.accepts(asking)
+        service = self.parts.service
+        service.tell_refused(answered)
         if answered.view is None:
             return Answer(200, json.loads(answered.answer), REPLAYED)
         if asking.sent is not None:
@@ -421,17 +479,30 @@ class Pages:
     async def readyz(self, _request: Request) -> Response:
         """Whether a picture asked for now would be drawn now, and what each part does."""
         try:
-            facts = await to_thread.run_sync(self.parts.service.ready)
+            ends = self.parts.stopping.is_set()
+            facts = await to_thread.run_sync(self.parts.service.ready, ends)
         except ZingError as error:
-            facts = {"ready": False, "database": str(error)}
+            facts = {"ready": False, "reason": str(error)}
         return _json(200 if facts["ready"] else 503, facts)
+
+    async def metrics(self, _request: Request) -> Response:
+        """What is counted, for Prometheus; without the database where that does not answer."""
+        metrics, place = self.parts.metrics, self.parts.service.place
+        with anyio.move_on_after(SCRAPE_S) as scope:
+            ask = partial(metrics.tell, place.store, place.rooms())
+            text = await to_thread.run_sync(ask, abandon_on_cancel=True)
+        if scope.cancelled_caught:
+            text = metrics.tell_own(place.rooms())
+        return Response(text, media_type=MEDIA_TYPE)
 
     async def front(self, _request: Request) -> Response:
         """What this is, for a person who opens the address."""
         lines = ["zing is running.", ""]
         for dialect in self.parts.dialects:
             lines += [f"{each.method:6} {each.path}" for each in dialect.ROUTES]
-        return PlainTextResponse("\n".join([*lines, "", "GET    /docs", "GET    /readyz", ""]))
+        return PlainTextResponse(
+            "\n".join([*lines, "", "GET    /docs", "GET    /readyz", "GET    /metrics", ""])
+        )
 
     async def no_route(self, request: Request, error: Exception) -> Response:
         """An unknown address or method, in the words of the dialect whose prefix it is below."""

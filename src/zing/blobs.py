@@ -41,6 +41,11 @@ class Blobs:
             raise BadSetting(f"{folder} cannot be made for the pictures.") from None
         self._folder = folder.absolute()
 
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self._folder
+
     def put(self, key: str, data: bytes) -> None:
         """Keep bytes under a new key; they are on the disk when this returns.
 

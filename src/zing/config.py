@@ -45,6 +45,7 @@ QUEUE_TIMEOUT = Setting(
     "ZING_QUEUE_TIMEOUT", "86400", "Seconds after which a task that nobody drew has failed."
 )
 GROUP_MAX = Setting("ZING_GROUP_MAX", "64", "Tasks that one commit accepts, at most.")
+LOG = Setting("ZING_LOG", "text", "How the log is written: text, or json for one object a line.")
 DRAIN = Setting("ZING_DRAIN", "30", "Seconds to finish what runs when the service is stopped.")
 CALLBACK_ALLOW = Setting(
     "ZING_CALLBACK_ALLOW", "", "Hosts that callbacks go to, with commas; all where empty."

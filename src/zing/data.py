@@ -11,6 +11,7 @@ from pathlib import Path
 from zing.errors import BadSetting
 
 SECRET_BYTES = 32
+_SECRET = re.compile(rf"[0-9a-f]{{{2 * SECRET_BYTES}}}")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Data:
         except OSError as error:
             raise BadSetting(f"{self.root} cannot be made: {error.strerror}.") from None
 
+    def secret_is_damaged(self) -> bool:
+        """Whether there is a secret and it is none that was made here."""
+        path = self.root / "secret"
+        return path.is_file() and not _SECRET.fullmatch(_read(path))
+
     def secret(self) -> bytes:
         """The secret that keys and links are checked with; made at the first call.
 
@@ -51,12 +57,16 @@ class Data:
         path = self.root / "secret"
         try:
             write_once(path, secrets.token_hex(SECRET_BYTES) + "\n")
-            text = path.read_text(encoding="ascii", errors="replace").strip()
+            text = _read(path)
         except OSError as error:
             raise BadSetting(f"{path} cannot be read: {error.strerror}.") from None
-        if not re.fullmatch(rf"[0-9a-f]{{{2 * SECRET_BYTES}}}", text):
+        if not _SECRET.fullmatch(text):
             raise BadSetting(f"{path} is damaged; put back the one that was there.")
         return bytes.fromhex(text)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="ascii", errors="replace").strip()
 
 
 def replace(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from contextvars import Context
 from dataclasses import replace
 
 from anyio import CapacityLimiter, to_thread
@@ -100,7 +101,7 @@ class Watch:
     def _start(self) -> None:
         self._new.set()
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = asyncio.create_task(self._run(), context=Context())
 
     async def _run(self) -> None:
         pause_s = PAUSE_MIN_S

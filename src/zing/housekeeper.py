@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from zing import queue
+from zing import logs, queue
 from zing.blobs import Blobs
 from zing.config import QUEUE_TIMEOUT
 from zing.errors import ZingError
@@ -70,10 +70,12 @@ class Housekeeper:
     def reap(self, dead: str = "") -> bool:
         """Queue again what workers held whose lease is over, or of the one known to be dead."""
         now = self._clock()
-        workers = self._store.write(lambda tx: queue.reap(tx, now, dead))
-        for worker in workers:
+        reaped = self._store.write(lambda tx: queue.reap(tx, now, dead))
+        for worker in reaped.workers:
             log.warning("worker %s is gone; its tasks are queued again", worker)
-        return bool(workers)
+        for ended in reaped.ended:
+            logs.tell_end(ended)
+        return bool(reaped.workers)
 
     def expire(self) -> int:
         """Fail the tasks that have been queued for too long; how many."""
@@ -83,8 +85,10 @@ class Housekeeper:
             gone = self._store.write(late)
             if not gone:
                 return count
-            log.warning("%d tasks waited too long and failed", gone)
-            count += gone
+            for ended in gone:
+                logs.tell_end(ended)
+            log.warning("%d tasks waited too long and failed", len(gone))
+            count += len(gone)
 
     def sweep(self) -> int:
         """Delete the pictures whose time is over, how many, and forget old idempotency keys."""

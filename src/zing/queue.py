@@ -31,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from zing import ledger
+from zing import ledger, logs
 from zing.egress import host_of
 from zing.errors import (
     Cancelled,
@@ -51,7 +51,7 @@ from zing.store import files, switches
 from zing.store.files import File
 from zing.store.schema import api_key, lane, outbox, task, worker
 from zing.store.tasks import dump_request, to_task
-from zing.task import DeliveryState, ImageRequest, Task, TaskState
+from zing.task import DeliveryState, Ended, ImageRequest, Task, TaskState
 
 ATTEMPTS_MAX = 3
 QUEUE_MAX = 10_000
@@ -212,6 +212,14 @@ class Outcome:
     file: File | None = None
 
 
+@dataclass(frozen=True)
+class Reaped:
+    """What a reap did: the workers that are gone, and of their tasks those that ended by it."""
+
+    workers: list[str]
+    ended: list[Ended]
+
+
 def failure(error: ZingError) -> Outcome:
     """The outcome of a task that ended with this error."""
     state = TaskState.CANCELLED if isinstance(error, Cancelled) else TaskState.FAILED
@@ -275,12 +283,15 @@ def claim(
         except (RecursionError, TypeError, ValueError):
             # One row that this version cannot read must not stop all others.
             unreadable.append((row, failure(Unreadable())))
-    _end(connection, unreadable, now)
+    for each in _end(connection, unreadable, now):
+        logs.tell_end(each)
     return claims
 
 
-def settle(connection: Connection, ends: Sequence[tuple[Claim, Outcome]], now: float) -> list[bool]:
-    """End claimed tasks; false for each whose claim is void, and for it nothing changes.
+def settle(
+    connection: Connection, ends: Sequence[tuple[Claim, Outcome]], now: float
+) -> list[Ended | None]:
+    """End claimed tasks, and how each did; None for one whose claim is void: nothing changes.
 
     A task that was asked to be cancelled is, also where its picture came just after.
     """
@@ -288,24 +299,28 @@ def settle(connection: Connection, ends: Sequence[tuple[Claim, Outcome]], now: f
     cancelled = failure(Cancelled())
     mine = [(rows[held.task.id], outcome) for held, outcome in ends if held.task.id in rows]
     mine = [(row, cancelled if row.cancel_requested else outcome) for row, outcome in mine]
-    _end(connection, mine, now)
-    return [held.task.id in rows for held, _ in ends]
+    ended = dict(zip([row.id for row, _ in mine], _end(connection, mine, now), strict=True))
+    return [ended.get(held.task.id) for held, _ in ends]
 
 
-def give_back(connection: Connection, held: Claim, now: float) -> bool:
-    """Queue a claimed task again as if it had not been claimed; False where the claim is void."""
+def give_back(connection: Connection, held: Claim, now: float) -> Ended | bool:
+    """Queue a claimed task again as if it had not been claimed; False where the claim is void.
+
+    A task that was asked to be cancelled ends: how it did.
+    """
     row = _locked(connection, [held]).get(held.task.id)
     if row is None:
         return False
     if row.cancel_requested:
-        _end(connection, [(row, failure(Cancelled()))], now)
-    else:
-        _requeue(connection, row, row.attempt - 1, now)
+        return _end(connection, [(row, failure(Cancelled()))], now)[0]
+    _requeue(connection, row, row.attempt - 1, now)
     return True
 
 
-def cancel(connection: Connection, public_id: str, account_id: str | None, now: float) -> None:
-    """End a queued task; ask for a running one to be stopped.
+def cancel(
+    connection: Connection, public_id: str, account_id: str | None, now: float
+) -> Ended | None:
+    """End a queued task, and how it did; ask for a running one to be stopped.
 
     Raises UnknownTask, and NotCancellable where it has ended. Asking twice is asking once.
     """
@@ -316,10 +331,10 @@ def cancel(connection: Connection, public_id: str, account_id: str | None, now: 
     if TaskState(row.state).ended:
         raise NotCancellable
     if row.state == TaskState.QUEUED:
-        _end(connection, [(row, failure(Cancelled()))], now)
-        return
+        return _end(connection, [(row, failure(Cancelled()))], now)[0]
     asked = update(task).where(task.c.id == row.id)
     connection.execute(asked.values(cancel_requested=True, updated_at=now))
+    return None
 
 
 def register(connection: Connection, worker_id: str, host: str, now: float, lease_s: float) -> None:
@@ -365,11 +380,11 @@ def cancels(connection: Connection, worker_id: str) -> set[str]:
     return set(connection.scalars(asked))
 
 
-def reap(connection: Connection, now: float, dead: str = "") -> list[str]:
+def reap(connection: Connection, now: float, dead: str = "") -> Reaped:
     """End the leases that are over, and the one of the worker known to be dead.
 
     Their tasks are queued again, or failed after the third attempt, or cancelled where that was
-    asked; returns the workers' ids.
+    asked.
     """
     over = or_(worker.c.lease_until < now, worker.c.id == dead)
     ids = list(connection.scalars(select(worker.c.id).where(over).order_by(worker.c.id)))
@@ -378,20 +393,19 @@ def reap(connection: Connection, now: float, dead: str = "") -> list[str]:
         connection.execute(delete(worker).where(worker.c.id.in_(ids), over))
     known = select(worker.c.id).where(worker.c.id == task.c.worker_id).exists()
     held = select(task).where(task.c.state == TaskState.RUNNING, ~known).order_by(task.c.id)
-    for row in connection.execute(held.with_for_update()).all():
-        _reclaim(connection, row, now)
-    return ids
+    rows = connection.execute(held.with_for_update()).all()
+    ended = [_reclaim(connection, row, now) for row in rows]
+    return Reaped(ids, [each for each in ended if each is not None])
 
 
-def expire(connection: Connection, now: float, timeout_s: float) -> int:
-    """Fail the tasks that were accepted that long ago and are still queued; how many, of some."""
+def expire(connection: Connection, now: float, timeout_s: float) -> list[Ended]:
+    """Fail the tasks that were accepted that long ago and are still queued: some of them."""
     old = select(task).where(task.c.state == TaskState.QUEUED, task.c.created_at < now - timeout_s)
     rows = connection.execute(old.limit(EXPIRED_AT_ONCE).with_for_update(skip_locked=True)).all()
     drawn = _models_drawn(connection, now) if rows else set()
     late = TimedOut(f"Nobody drew this within {timeout_s:g} s; nothing was charged.")
     ends = [(row, failure(late if row.model in drawn else ModelGone())) for row in rows]
-    _end(connection, ends, now)
-    return len(rows)
+    return _end(connection, ends, now)
 
 
 def _models_drawn(connection: Connection, now: float) -> set[str]:
@@ -570,10 +584,12 @@ def _take_turns(connection: Connection, chosen: Sequence[tuple[Row[Any], str]]) 
     return [identity for each, identity in chosen if each.account_id in taken]
 
 
-def _end(connection: Connection, ends: Sequence[tuple[Row[Any], Outcome]], now: float) -> None:
-    """The one way tasks end: their state, money, files, lanes and deliveries."""
+def _end(
+    connection: Connection, ends: Sequence[tuple[Row[Any], Outcome]], now: float
+) -> list[Ended]:
+    """The one way tasks end: their state, money, files, lanes and deliveries; how each did."""
     if not ends:
-        return
+        return []
     connection.execute(_ENDED, [_ended(row, outcome, now) for row, outcome in ends])
     succeeded = [row for row, outcome in ends if outcome.state == TaskState.SUCCEEDED]
     spent = {row.id for row in succeeded}
@@ -588,6 +604,7 @@ def _end(connection: Connection, ends: Sequence[tuple[Row[Any], Outcome]], now: 
     owed = [_delivery(row, now) for row, _ in ends if row.callback_url]
     if owed:
         connection.execute(_DELIVERY, owed)
+    return [Ended.of(row, row.compat, end.state, end.error, now) for row, end in ends]
 
 
 def _ended(row: Row[Any], outcome: Outcome, now: float) -> dict[str, Any]:
@@ -638,14 +655,14 @@ def _delivery(row: Row[Any], now: float) -> dict[str, Any]:
     }
 
 
-def _reclaim(connection: Connection, row: Row[Any], now: float) -> None:
+def _reclaim(connection: Connection, row: Row[Any], now: float) -> Ended | None:
     if row.cancel_requested:
-        _end(connection, [(row, failure(Cancelled()))], now)
-    elif row.attempt >= ATTEMPTS_MAX:
+        return _end(connection, [(row, failure(Cancelled()))], now)[0]
+    if row.attempt >= ATTEMPTS_MAX:
         times = f"The engine stopped {row.attempt} times while it drew this; nothing was charged."
-        _end(connection, [(row, failure(EngineLost(times)))], now)
-    else:
-        _requeue(connection, row, row.attempt, now)
+        return _end(connection, [(row, failure(EngineLost(times)))], now)[0]
+    _requeue(connection, row, row.attempt, now)
+    return None
 
 
 def _requeue(connection: Connection, row: Row[Any], attempt: int, now: float) -> None:

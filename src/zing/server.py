@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ import uvicorn
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from zing import app, config, extension, keys, ledger, models, netguard
+from zing import app, certificates, config, extension, keys, ledger, logs, models, netguard
 from zing.blobs import Blobs, Links
 from zing.config import (
     DATABASE,
@@ -136,16 +135,14 @@ def serve(options: Options, tell: Callable[[dict[str, str]], None]) -> int:
 
     `tell` is called with the first key once it is made, and with the address once it is ready.
     """
-    logging.basicConfig(level=logging.INFO, format="zing: %(message)s")
-    for other in ("alembic", "uvicorn"):
-        logging.getLogger(other).setLevel(logging.WARNING)
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # tells what callers sent
+    logs.set_up("zing")
     data = Data(options.data)
     data.make()
     listener = _listen(options.host, options.port)
     address = _address(options, listener)
     store = Store.of(options.database, data)
     parts = _wire(options, data, store, address)
+    parts.wiring.metrics.watch_log()
     first = make_first_key(parts.wiring.service, data)
     if first:
         tell({"key": first, "key_file": str(data.first_key)})
@@ -269,7 +266,7 @@ def _settings(options: Options, parts: Parts, ready: Callable[[], None]) -> uvic
     if bool(options.tls_cert) != bool(options.tls_key):
         raise BadSetting("--tls-cert and --tls-key go together.")
     if options.tls_cert:
-        _check_certificate(options.tls_cert, options.tls_key)
+        certificates.load(options.tls_cert, options.tls_key)
     return uvicorn.Config(
         app.build(parts.wiring, _lifespan(parts, ready)),
         log_config=None,
@@ -280,13 +277,6 @@ def _settings(options: Options, parts: Parts, ready: Callable[[], None]) -> uvic
         ssl_certfile=options.tls_cert or None,
         ssl_keyfile=options.tls_key or None,
     )
-
-
-def _check_certificate(certificate: str, key: str) -> None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise BadSetting(f"The certificate {certificate} cannot be used: {error}.") from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

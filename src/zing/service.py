@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from zing import config, keys, ledger, netguard, queue, safety
+from zing import config, keys, ledger, logs, netguard, queue, readiness, safety
 from zing.blobs import Blobs, Links
 from zing.config import LINK_TTL, PRICE
 from zing.errors import (
@@ -28,7 +28,8 @@ from zing.errors import (
 )
 from zing.keys import Key
 from zing.queue import Submission
-from zing.store import Store, files, idem, switches, tasks
+from zing.readiness import Place
+from zing.store import Store, files, idem, tasks
 from zing.store.files import File
 from zing.store.group import alone
 from zing.store.idem import Sent
@@ -37,6 +38,7 @@ from zing.task import (
     SEED_MAX,
     Credits,
     Delivery,
+    Ended,
     ImageRequest,
     Listing,
     Task,
@@ -148,10 +150,12 @@ class Service:
         is kept with the task, and whoever sends the same again gets it; raises IdempotencyConflict
         where the key came with another request before.
         """
-        return alone(self.submit_all, asking)
+        answered = alone(self.submit_all, asking)
+        self.tell_refused(answered)
+        return answered
 
     def submit_all(self, askings: Sequence[Asking]) -> list[Answered | Refused]:
-        """The same for each of a set, which is durable with one commit."""
+        """The same for each of a set, which is durable with one commit; see `tell_refused`."""
         checked = [self._refusal(each) for each in askings]
         open_ones = [each for each, no in zip(askings, checked, strict=True) if no is None]
         answers = self._accept(open_ones) if open_ones else []
@@ -159,6 +163,13 @@ class Service:
             self.wake()
         rest = iter(answers)
         return [next(rest) if no is None else no for no in checked]
+
+    def tell_refused(self, answered: Answered) -> None:
+        """The line of the log for a task that safety ended when it was accepted."""
+        task = None if answered.view is None else answered.view.task
+        if task is not None and task.state.ended:
+            kind = tasks.compat(self.served.name, task.request)
+            logs.tell_end(Ended.of(task, kind, task.state, task.error, task.updated_at))
 
     def first_answer(self, sent: Sent) -> str | None:
         """What the first request with an idempotency key was answered; None where this is it.
@@ -238,7 +249,8 @@ class Service:
         Raises UnknownTask or NotCancellable.
         """
         now = self.clock()
-        self.store.write(lambda tx: queue.cancel(tx, public_id, account_id, now))
+        if ended := self.store.write(lambda tx: queue.cancel(tx, public_id, account_id, now)):
+            logs.tell_end(ended)
         self.wake()
         return self.look(public_id, account_id)
 
@@ -270,23 +282,15 @@ class Service:
             raise LookupError(file_id)
         return found, data
 
-    def ready(self) -> dict[str, Any]:
-        """What /readyz says: whether pictures can be drawn now, and what each part does.
+    @property
+    def place(self) -> Place:
+        """What readiness is of."""
+        served = self.served
+        return Place(self.store, self.blobs.folder, served.name, served.workers)
 
-        Maintenance does not make it less ready: tasks are still drawn and looked up here.
-        """
-        now = self.clock()
-        open_tasks, workers = self.store.read(lambda tx: tasks.queue_state(tx, now))
-        switched = self.store.read(switches.list_switches)
-        return {
-            "ready": workers > 0 or not self.served.workers,
-            "model": self.served.name,
-            "database": "ok",
-            "workers": workers,
-            "open_tasks": open_tasks,
-            "maintenance": switches.MAINTENANCE in switched,
-            "moderation": safety.LEVEL,
-        }
+    def ready(self, draining: bool = False) -> dict[str, Any]:
+        """What /readyz says: whether pictures can be drawn now, and what each part does."""
+        return readiness.look(self.place, self.clock(), draining)
 
     def _check(self, request: ImageRequest) -> None:
         """Refuse what could never be served."""

@@ -162,6 +162,46 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """How a task ended, as much as a log may tell: no prompt, no key, no address.
+
+    size      WxH
+    credits   micro-credits that were charged
+    queued_s  seconds from its accept until a worker took it for the last time
+    drawn_s   seconds from then on; None where no worker had it
+    """
+
+    public_id: str
+    dialect: str
+    state: TaskState
+    error: str
+    size: str
+    steps: int
+    attempt: int
+    credits: int
+    queued_s: float
+    drawn_s: float | None
+
+    @classmethod
+    def of(cls, task: Any, kind: str, state: TaskState, error: str, now: float) -> Ended:
+        """The end that a task, or its row, comes to now; `kind` ends in its size and steps."""
+        taken_at = now if task.started_at is None else task.started_at
+        drawn = re.search(r"(\d+x\d+) (\d+)$", kind)
+        return cls(
+            public_id=task.public_id,
+            dialect=task.dialect,
+            state=TaskState(state),
+            error=error,
+            size=drawn[1] if drawn else "",
+            steps=int(drawn[2]) if drawn else 0,
+            attempt=task.attempt,
+            credits=task.cost if state == TaskState.SUCCEEDED else 0,
+            queued_s=max(0.0, taken_at - task.created_at),
+            drawn_s=None if task.started_at is None else max(0.0, now - taken_at),
+        )
+
+
+@dataclass(frozen=True)
 class TaskView:
     """A task as it is shown at one moment.
 

@@ -1,7 +1,7 @@
 """A worker: claims tasks, draws them with one engine, keeps the pictures and settles.
 
-Threads: the caller's draws; one keeps the lease and reads who wants to cancel; some encode; one
-keeps and settles what is encoded, as it comes. So the engine draws the next picture meanwhile.
+Threads: the caller's draws; one keeps the lease and reads who wants to cancel; some encode and keep
+pictures; one settles what ends, in sets. So the engine draws the next picture meanwhile.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from zing import config, pictures, queue
+from zing import config, logs, pictures, queue
 from zing.blobs import Blobs
 from zing.config import LEASE, LINK_TTL, METADATA, TASK_TIMEOUT
 from zing.engine.base import Engine, Order
@@ -42,7 +44,8 @@ from zing.metadata import Metadata
 from zing.queue import Claim, Outcome
 from zing.store import Store, tasks
 from zing.store.files import File
-from zing.task import STEPS_DEFAULT, Picture, Progress, TaskState
+from zing.store.group import together
+from zing.task import STEPS_DEFAULT, Ended, Picture, Progress, TaskState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +129,9 @@ class Lease:
         """Stop, and take the row away: nothing is held any more."""
         self._ended.set()
         self._thread.join()
-        self._store.write(partial(queue.reap, now=self.clock(), dead=self.worker_id))
+        reaped = self._store.write(partial(queue.reap, now=self.clock(), dead=self.worker_id))
+        for ended in reaped.ended:
+            logs.tell_end(ended)
 
     def say(self, state: str, **facts: Any) -> None:
         """Tell the worker's state with the next beat."""
@@ -190,8 +195,9 @@ class Lease:
         for held in hung:
             log.error("task %s hangs; the worker ends", held.task.id)
             timed_out = queue.failure(TimedOut())
-            ends = [(held, timed_out)]
-            self._store.write(partial(queue.settle, ends=ends, now=self.clock()))
+            settle = partial(queue.settle, ends=[(held, timed_out)], now=self.clock())
+            for ended in filter(None, self._store.write(settle)):
+                logs.tell_end(ended)
         if hung:
             os._exit(HUNG)
 
@@ -222,7 +228,8 @@ class Worker:
         self._rules = rules
         self._clock = lease.clock
         self._encoders = ThreadPoolExecutor(ENCODERS, thread_name_prefix="encoder")
-        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keeper")
+        self._ends: SimpleQueue[tuple[Claim, Outcome] | None] = SimpleQueue()
+        self._settler = threading.Thread(target=self._settle, name="settler")
         self._room = threading.Semaphore(UNSETTLED_MAX)
         self._broken: BaseException | None = None
 
@@ -231,11 +238,15 @@ class Worker:
         self._lease.say("loading", model=self._model)
         self._warm_up(engine, orders)
         self._lease.say("ready")
-        for held in self._claims(orders):
-            self._serve(engine, held, orders)
-        self._lease.say("draining")
-        self._encoders.shutdown()  # first: what they encoded goes to the keeper
-        self._keeper.shutdown()
+        self._settler.start()
+        try:
+            for held in self._claims(orders):
+                self._serve(engine, held, orders)
+            self._lease.say("draining")
+        finally:
+            self._encoders.shutdown()  # first: what they encoded is to be settled
+            self._ends.put(None)
+            self._settler.join()
         if self._broken is not None:
             raise self._broken
 
@@ -276,17 +287,19 @@ class Worker:
         try:
             picture = self._draw(engine, held, orders)
         except Failed as error:
-            self._hand_over(partial(self._settle, held, queue.failure(error)))
+            self._ends.put((held, queue.failure(error)))
         except LeaseLost:
-            self._hand_over(partial(self._lease.drop, held))
+            self._lease.drop(held)
+            self._room.release()
         except Stopped:
-            self._hand_over(partial(self._give_back, held))
+            self._give_back(held)
+            self._room.release()
         except Exception as error:  # whatever an engine does, the task must end
             log.exception("the engine failed on task %s", held.task.id)
-            self._hand_over(partial(self._settle, held, queue.failure(EngineFailed())))
             self._broken = error
+            self._ends.put((held, queue.failure(EngineFailed())))
         else:
-            self._encode(held, picture, self._clock())
+            self._encoders.submit(self._encode, held, picture, self._clock())
 
     def _draw(self, engine: Engine, held: Claim, orders: Orders) -> Picture:
         """The picture; raises Failed, LeaseLost or Stopped between two steps."""
@@ -312,17 +325,32 @@ class Worker:
         raise BadPicture
 
     def _encode(self, held: Claim, picture: Picture, drawn_at: float) -> None:
-        """Encode beside what is drawn, and hand over what came of it."""
+        """Encode and keep the picture beside what is drawn; what came of it is to be settled."""
+        try:
+            outcome = self._kept(held, picture, drawn_at)
+        except Failed as error:
+            outcome = queue.failure(error)
+        except Exception as error:  # the drawing thread ends with it
+            log.exception("the picture of task %s cannot be kept", held.task.id)
+            self._broken = error
+            outcome = queue.failure(EngineFailed())
+        self._ends.put((held, outcome))
 
-        def encode() -> None:
-            try:
-                data = self._encoded(held, picture)
-            except NotEncoded as error:
-                self._hand_over(partial(self._settle, held, queue.failure(error)))
-            else:
-                self._hand_over(partial(self._keep, held, picture, data, drawn_at))
+    def _kept(self, held: Claim, picture: Picture, drawn_at: float) -> Outcome:
+        """The end of a task whose bytes are on the disk; raises Failed.
 
-        self._encoders.submit(encode)
+        Bytes whose claim turns out to be void are left to the housekeeper, which knows for sure.
+        """
+        file = self._put(self._encoded(held, picture), held.suffix, drawn_at)
+        result = {
+            "sha256": pictures.sha256(picture.pixels),
+            "rendered": list(picture.rendered),
+            "prompt_tokens": picture.prompt_tokens,
+            "prompt_tokens_used": picture.prompt_tokens_used,
+            "understood": picture.understood,
+            "drawn_at": drawn_at,
+        }
+        return Outcome(TaskState.SUCCEEDED, result=result, file=file)
 
     def _encoded(self, held: Claim, picture: Picture) -> bytes:
         """The picture's file; raises NotEncoded, for one odd picture must not stop the next."""
@@ -332,45 +360,6 @@ class Worker:
         except Exception:
             log.exception("the picture of task %s cannot be encoded", held.task.id)
             raise NotEncoded from None
-
-    def _hand_over(self, work: Callable[[], object]) -> None:
-        def done() -> None:
-            try:
-                work()
-            except Exception as error:  # the drawing thread ends with it
-                log.exception("a task could not be settled")
-                self._broken = error
-            finally:
-                self._room.release()
-
-        self._keeper.submit(done)
-
-    def _keep(self, held: Claim, picture: Picture, data: bytes, drawn_at: float) -> None:
-        """Keep the bytes, then settle.
-
-        Bytes whose claim turned out to be void are left to the housekeeper, which knows for sure.
-        """
-        try:
-            file = self._put(data, held.suffix, drawn_at)
-        except Failed as error:
-            self._settle(held, queue.failure(error))
-            return
-        result = {
-            "sha256": pictures.sha256(picture.pixels),
-            "rendered": list(picture.rendered),
-            "prompt_tokens": picture.prompt_tokens,
-            "prompt_tokens_used": picture.prompt_tokens_used,
-            "understood": picture.understood,
-            "drawn_at": drawn_at,
-        }
-        if self._settle(held, Outcome(TaskState.SUCCEEDED, result=result, file=file)):
-            self._tell(held, picture)
-
-    def _tell(self, held: Claim, picture: Picture) -> None:
-        """The line of the log for a picture: of the prompt's words only those of a known list."""
-        level = logging.WARNING if picture.understood == () else logging.INFO
-        words = told(picture.understood, self._model)
-        log.log(level, "task %s is drawn%s", held.task.public_id, words and f"; {words}")
 
     def _put(self, data: bytes, suffix: str, drawn_at: float) -> File:
         """The file of bytes that are on the disk; raises StorageFull or EngineFailed."""
@@ -392,25 +381,59 @@ class Worker:
             expires_at=drawn_at,
         )
 
-    def _settle(self, held: Claim, outcome: Outcome) -> bool:
-        """End the task; its picture is kept for the link's time from this moment on."""
+    def _settle(self) -> None:
+        """Settle what ends, as it ends: all that came meanwhile in one transaction."""
+        while (first := self._ends.get()) is not None:
+            ends = [first, *self._more()]
+            for (held, _), result in zip(ends, together(self._settle_all, ends), strict=True):
+                if isinstance(result, Exception):  # the drawing thread ends with it
+                    log.error("task %s could not be settled", held.task.id, exc_info=result)
+                    self._broken = result
+                self._room.release()
+
+    def _more(self) -> Iterator[tuple[Claim, Outcome]]:
+        """The ends that are there already; the sign that no more come stays for the next."""
+        with suppress(Empty):
+            while (end := self._ends.get_nowait()) is not None:
+                yield end
+            self._ends.put(None)
+
+    def _settle_all(self, given: Sequence[tuple[Claim, Outcome]]) -> list[Ended | None]:
+        """End tasks; pictures are kept for the link's time from this moment on."""
         now = self._clock()
-        if outcome.file is not None:
-            file = replace(outcome.file, expires_at=now + self._rules.link_ttl_s)
-            outcome = replace(outcome, file=file)
-        (settled,) = self._store.write(lambda tx: queue.settle(tx, [(held, outcome)], now))
-        self._lease.drop(held)
-        if not settled:
-            log.warning("task %s came too late and changes nothing", held.task.id)
+        until = now + self._rules.link_ttl_s
+        ends = [(held, _until(outcome, until)) for held, outcome in given]
+        settled = self._store.write(lambda tx: queue.settle(tx, ends, now))
+        for (held, outcome), ended in zip(ends, settled, strict=True):
+            self._lease.drop(held)
+            if ended is None:
+                log.warning("task %s came too late and changes nothing", held.task.id)
+            else:
+                self._tell(ended, outcome)
         return settled
 
+    def _tell(self, ended: Ended, outcome: Outcome) -> None:
+        """The line of the log: of a prompt's words only those of a known list."""
+        drawn = ended.state == TaskState.SUCCEEDED
+        understood = outcome.result.get("understood") if drawn else None
+        logs.tell_end(ended, understood, told(understood, self._model))
+
     def _give_back(self, held: Claim) -> None:
-        self._store.write(lambda tx: queue.give_back(tx, held, self._clock()))
+        given = self._store.write(lambda tx: queue.give_back(tx, held, self._clock()))
         self._lease.drop(held)
+        if isinstance(given, Ended):
+            logs.tell_end(given)
 
 
 class Stopped(Exception):
     """The worker was told to end now."""
+
+
+def _until(outcome: Outcome, expires_at: float) -> Outcome:
+    """The outcome, its picture kept until then."""
+    if outcome.file is None:
+        return outcome
+    return replace(outcome, file=replace(outcome.file, expires_at=expires_at))
 
 
 def _data_url(pixels: NDArray[np.uint8]) -> str:

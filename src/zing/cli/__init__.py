@@ -1,16 +1,18 @@
 """The command `zing`. Heavy imports wait until a command needs them, so `--help` is quick."""
 
+import logging
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
-from zing import __version__
+from zing import __version__, logs
 from zing.cli import (
     callbacks,
     credits,
     dialects,
+    doctor,
     generate,
     keys,
     maintenance,
@@ -39,13 +41,14 @@ app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(dialects.app, name="dialects")
 app.add_typer(models.app, name="models")
-app.command()(models.doctor)
+app.command()(doctor.doctor)
 app.command()(server.work)
 
 
 def main() -> NoReturn:
     """Run the command line; a refusal is one sentence and exit code 2, a failure 1."""
     try:
+        logs.set_up("zing", logging.WARNING)
         code = app(standalone_mode=False, prog_name="zing")
     except ZingError as error:
         complain(type(error).__name__, str(error))

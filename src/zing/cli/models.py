@@ -1,4 +1,4 @@
-"""`zing models` and `zing doctor`: the checkpoints and the machine."""
+"""`zing models`: the checkpoints on this machine."""
 
 import dataclasses
 import json
@@ -13,13 +13,10 @@ from zing.cli.options import (
     PLAIN,
     DatabaseOption,
     DataOption,
-    DeviceOption,
     JsonOption,
-    ModelOption,
-    ThreadsOption,
 )
 from zing.cli.terminal import plain, wrapped
-from zing.config import DATA, DATABASE, DEVICE, MODEL, THREADS, folder, parse_threads
+from zing.config import DATA, DATABASE, MODEL, folder
 from zing.engine.zimage.config import Concept
 
 app = typer.Typer(help="Checkpoints on this machine.", **PLAIN)
@@ -128,27 +125,3 @@ def verify(
         print(json.dumps(found | {"values": values, "files_compared": compared}))
         return
     print(f"{model.name} is sound: {values / 1e6:.1f} M values, {compared} files as recorded.")
-
-
-def doctor(
-    model: ModelOption = MODEL.default,
-    device: DeviceOption = DEVICE.default,
-    threads: ThreadsOption = THREADS.default,
-    data: DataOption = DATA.default,
-    _database: DatabaseOption = DATABASE.default,
-    as_json: JsonOption = False,
-) -> None:
-    """Examine this machine: torch, device, memory, checkpoint."""
-    from zing.doctor import examine
-
-    checks = examine(model, folder(data), device, parse_threads(threads))
-    ok = all(check.ok for check in checks)
-    if as_json:
-        print(json.dumps({"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]}))
-    else:
-        for check in checks:
-            print(f"{'ok' if check.ok else 'NOT OK':7} {check.name:11} {plain(check.value)}")
-            if not check.ok:
-                print(f"        {plain(check.advice)}")
-    if not ok:
-        raise typer.Exit(1)

@@ -98,7 +98,7 @@ def work(
     """Draw the tasks of a service that runs elsewhere on the same database and pictures."""
     import logging
 
-    from zing import models
+    from zing import logs, models
     from zing.blobs import Blobs
     from zing.data import Data
     from zing.store import Store
@@ -106,7 +106,7 @@ def work(
     from zing.worker import Lease, Rules, Worker
 
     leash = Leash(supervised)
-    logging.basicConfig(level=logging.INFO, format="zing worker: %(message)s")
+    logs.set_up("zing worker")
     place, rules = Data(folder(data)), Rules.read()
     place.make()
     found = models.find(model, place.root)
@@ -121,11 +121,11 @@ def work(
         from zing.engine.local import LocalEngine
 
         engine = LocalEngine(found.path, device, parse_threads(threads))
-        show(
-            {"worker": lease.worker_id},
-            as_json,
-            f"worker {lease.worker_id} draws with {found.name}",
-        )
+        line = f"worker {lease.worker_id} draws with {found.name}"
+        if supervised:  # the service's standard error is the one who listens
+            logging.getLogger(__name__).info(line)
+        else:
+            show({"worker": lease.worker_id}, as_json, line)
         Worker(store, blobs, lease, rules, found.name).run(engine, leash)
     except Unavailable as error:  # may pass, and the one who started us tries again
         raise Failed(str(error)) from None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from zing import logs
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -80,7 +83,10 @@ def complain(kind: str, message: str) -> None:
     options = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     if "--json" in options:
         print(json.dumps({"error": {"type": kind, "message": message}}), flush=True)
-    print(f"zing: {plain(message)}", file=sys.stderr)
+    if logs.is_json():
+        logging.getLogger("zing").error(plain(message), extra={"facts": {"error": kind}})
+    else:
+        print(f"zing: {plain(message)}", file=sys.stderr)
 
 
 def complain_of_usage(error: TyperException) -> None:

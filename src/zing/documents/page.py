@@ -20,6 +20,7 @@ OWN: dict[str, str] = {
     "/openapi.json": "All APIs in one OpenAPI 3.1 document.",
     "/healthz": "200 where the process answers.",
     "/readyz": "200 where a picture asked for now would be drawn now; 503 where not; why, as JSON.",
+    "/metrics": "What is counted, for Prometheus: docs/running.md names every metric.",
     "/f/…": "A picture, by the link in a task; no key. 404 is no link, 410 one whose time is over.",
 }
 

@@ -6,6 +6,7 @@ A durable commit costs the same for one row as for thirty, and so does a turn th
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -49,7 +50,8 @@ class Group(Generic[In, Out]):
         future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            # Not in the context of the first caller: what is done is not theirs alone.
+            self._task = asyncio.create_task(self._run(), context=Context())
         return await future
 
     async def _run(self) -> None:
