@@ -19,7 +19,7 @@ from zing.config import LOG
 from zing.task import Ended, TaskState, credits_number, show_credits
 
 TEXT, JSON = "text", "json"
-# Not quieter for less: the libraries tell what they do, and one what callers sent.
+# Libraries that tell what they do all the time; the last one tells what callers sent.
 LEVELS = {
     "alembic": logging.WARNING,
     "uvicorn": logging.WARNING,

@@ -1,7 +1,6 @@
 """A database looked at without being touched: nothing is made, upgraded or written."""
 
 import os
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +55,12 @@ def _look_at_file(path: Path, lease_s: float) -> Inspected:
             advice = "Give it to the user who runs zing, and let that user read and write it."
             return Inspected(name, trouble=f"{each} cannot be written", advice=advice)
     # A file that nobody has open is read as it lies: even a look would make companions of it.
-    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
-    uri = f"{path.absolute().as_uri()}?{mode}"
+    in_use = path.with_name(f"{path.name}-wal").exists()
+    how = {"mode": "ro"} if in_use else {"immutable": "1"}
+    uri = URL.create("sqlite", database=path.absolute().as_uri(), query={**how, "uri": "true"})
     engine = create_engine(
-        "sqlite://",
-        creator=lambda: sqlite3.connect(uri, uri=True, timeout=CONNECT_S),
+        uri,
+        connect_args={"timeout": CONNECT_S},
         poolclass=NullPool,
         hide_parameters=True,
     )
@@ -86,7 +86,7 @@ def _look(engine: Engine, name: str, lease_s: float) -> Inspected:
     try:
         with engine.connect() as connection:
             return _inspect(connection, name, lease_s)
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except SQLAlchemyError as error:
         why = str(getattr(error, "orig", error)).strip().splitlines()[0].rstrip(".")
         advice = (
             "Put back a backup of this file."
