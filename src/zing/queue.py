@@ -7,6 +7,7 @@ function runs inside `Store.write` and takes the time as `now`.
 
 import json
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,8 @@ ATTEMPTS_MAX = 3
 QUEUE_MAX = 10_000
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
 EXPIRED_AT_ONCE = 100
+# No lease of a right clock ends this far ahead: the clock was set back since it was written.
+FAR_S = 60.0
 PRIORITY = 100  # lower is served first
 
 _FREE = or_(lane.c.max_running.is_(None), lane.c.running < lane.c.max_running)
@@ -243,13 +246,17 @@ def cancels(connection: Connection, worker_id: str) -> set[str]:
     return set(connection.scalars(asked))
 
 
-def reap(connection: Connection, now: float, dead: str = "") -> list[str]:
-    """End the leases that are over, and the one of the worker known to be dead.
+def reap(
+    connection: Connection, now: float, dead: str = "", heard: Collection[str] = ()
+) -> list[str]:
+    """End the lease of the worker known to be dead, or where none is named those that are over.
 
-    Their tasks are queued again, or failed after the third attempt, or cancelled where that was
-    asked; returns the workers' ids.
+    Not of the workers that were heard of lately: their lease is another clock's. Their tasks are
+    queued again, or failed after the third attempt, or cancelled where that was asked; returns
+    the workers' ids.
     """
-    over = or_(worker.c.lease_until < now, worker.c.id == dead)
+    ended = or_(worker.c.lease_until < now, worker.c.lease_until > now + FAR_S)
+    over = worker.c.id == dead if dead else ended & worker.c.id.not_in(heard)
     ids = list(connection.scalars(select(worker.c.id).where(over).order_by(worker.c.id)))
     # The rows go first: a late beat or claim waits for us and then finds that the lease is over.
     if ids:
@@ -261,9 +268,13 @@ def reap(connection: Connection, now: float, dead: str = "") -> list[str]:
     return ids
 
 
-def expire(connection: Connection, now: float, timeout_s: float) -> int:
-    """Fail the tasks that were accepted that long ago and are still queued; how many, of some."""
-    old = select(task).where(task.c.state == TaskState.QUEUED, task.c.created_at < now - timeout_s)
+def expire(connection: Connection, now: float, timeout_s: float, ahead_s: float = 0.0) -> int:
+    """Fail the tasks that were accepted that long ago and are still queued; how many, of some.
+
+    ahead_s  how far the clock has jumped forward since, which is no time that they have waited
+    """
+    latest = now - timeout_s - ahead_s
+    old = select(task).where(task.c.state == TaskState.QUEUED, task.c.created_at < latest)
     rows = connection.execute(old.limit(EXPIRED_AT_ONCE).with_for_update(skip_locked=True)).all()
     drawn = _models_drawn(connection, now) if rows else set()
     for row in rows:
