@@ -90,6 +90,7 @@ def test_tasks_are_taken_as_far_as_their_pictures_fit_in_the_quota(
     assert count(made) == 2
     clock.now += LOOK_EVERY_S
     assert not made.tight(), "what was asked for and not accepted takes nothing"
+    clock.now += LOOK_EVERY_S
     keep(store, 3 * PICTURE_BYTES)
     with pytest.raises(Unavailable, match="no room for more pictures in their quota") as refusal:
         made.check()
