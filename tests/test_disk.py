@@ -147,6 +147,7 @@ def remount(folder: Path, option: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
 
 
+@pytest.mark.long
 def test_a_disk_without_names_fails_pictures_and_heals(tmp_path: Path) -> None:
     """Every picture is a file; where no more can be made the task fails, at no price."""
     data = tmp_path / "data"

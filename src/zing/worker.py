@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from zing import config, pictures, queue
 from zing.blobs import Blobs
-from zing.config import LEASE, LINK_TTL, TASK_TIMEOUT
+from zing.config import KEEP_PROMPTS, LEASE, LINK_TTL, TASK_TIMEOUT
 from zing.engine.base import Engine, Order
 from zing.engine.vocabulary import told
 from zing.errors import (
@@ -53,16 +53,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rules:
-    """Seconds of a worker's life."""
+    """Seconds of a worker's life, and whether its log may tell words of prompts."""
 
     lease_s: float
     task_timeout_s: float
     link_ttl_s: float
+    keep_prompts: bool = True
 
     @classmethod
     def read(cls) -> "Rules":
         """The rules that the settings name."""
-        return cls(*map(config.seconds, (LEASE, TASK_TIMEOUT, LINK_TTL)))
+        seconds = map(config.seconds, (LEASE, TASK_TIMEOUT, LINK_TTL))
+        return cls(*seconds, config.choice(KEEP_PROMPTS, "yes", "no") == "yes")
 
 
 class LeaseLost(Exception):
@@ -322,7 +324,7 @@ class Worker:
     def _tell(self, held: Claim, picture: Picture) -> None:
         """The line of the log for a picture: of the prompt's words only those of a known list."""
         level = logging.WARNING if picture.understood == () else logging.INFO
-        words = told(picture.understood, self._model)
+        words = told(picture.understood, self._model) if self._rules.keep_prompts else ""
         log.log(level, "task %s is drawn%s", held.task.public_id, words and f"; {words}")
 
     def _put(self, data: bytes, suffix: str, drawn_at: float) -> File:

@@ -10,6 +10,7 @@ from zing import __version__
 from zing.cli import (
     callbacks,
     credits,
+    db,
     dialects,
     generate,
     keys,
@@ -36,6 +37,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(dialects.app, name="dialects")
+app.add_typer(db.app, name="db")
 app.add_typer(models.app, name="models")
 app.command()(models.doctor)
 app.command()(server.work)
