@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def test_however_many_there_are_and_whatever_is_in_them(house: House) -> None:
     spoiled = task.update().where(task.c.id == broken.id).values(request=f'["{SAID}"')
     house.store.write(lambda tx: tx.execute(spoiled))
     now = house.clock()
-    counts = []
+    counts: list[int] = []
     while not counts or counts[-1]:
         counts.append(house.store.write(lambda tx: tasks.forget_prompts(tx, 0.0, now, limit=5)))
     assert counts == [5, 5, 3, 0]
@@ -184,7 +185,7 @@ def data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 def test_every_dialect_still_shows_the_task_with_an_empty_prompt(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    looks = {
+    looks: dict[Any, dict[str, Any]] = {
         evolink: {"model": "z-image-turbo", "prompt": SAID},
         kie: {"model": "z-image", "input": {"prompt": SAID, "aspect_ratio": "1:1"}},
         tensorslab: {"prompt": SAID},
@@ -231,8 +232,6 @@ def test_the_log_tells_no_word_where_none_is_kept(
     made = studio.accept()
 
     def draw(order: Any) -> Any:
-        from dataclasses import replace
-
         yield replace(picture(order), understood=(WORD,))
 
     studio.run(draw)

@@ -63,8 +63,9 @@ class Rules:
     @classmethod
     def read(cls) -> "Rules":
         """The rules that the settings name."""
-        seconds = map(config.seconds, (LEASE, TASK_TIMEOUT, LINK_TTL))
-        return cls(*seconds, config.choice(KEEP_PROMPTS, "yes", "no") == "yes")
+        lease_s, task_s, link_s = map(config.seconds, (LEASE, TASK_TIMEOUT, LINK_TTL))
+        keep = config.choice(KEEP_PROMPTS, "yes", "no") == "yes"
+        return cls(lease_s, task_s, link_s, keep)
 
 
 class LeaseLost(Exception):

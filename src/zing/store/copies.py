@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 PAGES_AT_ONCE = 500
 
@@ -45,7 +46,7 @@ def check(path: Path) -> None:
     sync(path)
 
 
-def rows(path: Path, query: str) -> list[tuple[str, ...]]:
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     """What a query finds in a database of any version."""
     with closing(_open(path)) as opened:
         return opened.execute(query).fetchall()
