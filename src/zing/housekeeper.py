@@ -30,6 +30,7 @@ ORPHAN_AGE_S = 3600.0
 # waited long may have been told since.
 FORGET_BACK_S = 600.0
 FORGET_ALL_EVERY_S = 3600.0
+EVER = 1e12  # also by a clock that was set back since
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Rules:
     """When a housekeeper acts.
 
     queue_timeout_s  tasks that were queued for longer fail
-    lease_s          a worker that says nothing for half of it is not alive: it would have twice
+    lease_s          the workers': they say something new three times in it, so half is enough
     keep_prompts     whether the words of tasks that have ended stay
     """
 
@@ -158,13 +159,12 @@ class Housekeeper:
         """Forget the words of tasks that have ended and were told, where they are not kept."""
         if self._rules.keep_prompts:
             return 0
-        now, since = self._clock(), self._past() - FORGET_BACK_S
+        since = self._past() - FORGET_BACK_S
         if self._steady() >= self._forget_all_at:
             self._forget_all_at, since = self._steady() + FORGET_ALL_EVERY_S, 0.0
         count = 0
-        while gone := self._store.write(
-            partial(tasks.forget_prompts, since=since, before=now + FORGET_BACK_S)
-        ):
+        ended = partial(tasks.forget_prompts, since=since, before=EVER)
+        while gone := self._store.write(ended):
             count += gone
         return count
 

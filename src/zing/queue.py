@@ -37,7 +37,7 @@ QUEUE_MAX = 10_000
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
 EXPIRED_AT_ONCE = 100
 # No lease of a right clock ends this far ahead: the clock was set back since it was written.
-FAR_S = 60.0
+FAR_S = 120.0
 PRIORITY = 100  # lower is served first
 
 _FREE = or_(lane.c.max_running.is_(None), lane.c.running < lane.c.max_running)
