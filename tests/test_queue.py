@@ -34,7 +34,7 @@ from zing.store.schema import task as task_table
 from zing.store.tasks import compat
 from zing.task import ImageRequest, Task, TaskState
 
-LEASE_S = 600.0
+LEASE_S = 100.0
 URL = "https://example.com/hook"
 
 
