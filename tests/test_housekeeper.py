@@ -5,6 +5,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -21,6 +22,7 @@ from zing.housekeeper import (
     ORPHANS_EVERY_S,
     SWEEP_EVERY_S,
     Housekeeper,
+    Rules,
 )
 from zing.queue import Outcome
 from zing.store import Store, files, tasks
@@ -39,8 +41,12 @@ class House:
         self.folder = folder
         self.blobs = Blobs(folder)
         self.clock = Clock(time.time())
-        self.keeper = Housekeeper(store, self.blobs, self.clock)
+        self.keeper = self.housekeeper()
         self.account_id = funded(store)
+
+    def housekeeper(self, **rules: Any) -> Housekeeper:
+        """One more housekeeper, whose both clocks are the house's."""
+        return Housekeeper(self.store, self.blobs, self.clock, Rules(**rules), steady=self.clock)
 
     def worker(self, worker_id: str, lease_s: float = 6.0) -> None:
         now = self.clock()
@@ -201,7 +207,7 @@ def test_what_waited_too_long_fails_however_many_there_are(
 def test_after_an_outage_workers_have_a_minute_before_old_tasks_fail(house: House) -> None:
     task = house.accept()
     house.clock.now += 2 * DAY_S
-    started = Housekeeper(house.store, house.blobs, house.clock)
+    started = house.housekeeper()
     for seconds, state in ((EXPIRE_EVERY_S - 1, TaskState.QUEUED), (1, TaskState.FAILED)):
         started.tick()
         house.clock.now += seconds
@@ -211,7 +217,7 @@ def test_after_an_outage_workers_have_a_minute_before_old_tasks_fail(house: Hous
 
 def test_how_long_a_task_may_wait_can_be_set(house: House) -> None:
     task = house.accept()
-    keeper = Housekeeper(house.store, house.blobs, house.clock, queue_timeout_s=5.0)
+    keeper = house.housekeeper(queue_timeout_s=5.0)
     house.clock.now += 5
     assert keeper.expire() == 0
     house.clock.now += 1
@@ -239,7 +245,7 @@ def test_each_duty_has_its_own_time(house: House, monkeypatch: pytest.MonkeyPatc
 def test_two_housekeepers_do_not_disturb_each_other(house: House) -> None:
     drawn = [house.drawn(house.clock() + 1) for _ in range(6)]
     house.clock.now += 2
-    keepers = [Housekeeper(house.store, house.blobs, house.clock) for _ in range(3)]
+    keepers = [house.housekeeper() for _ in range(3)]
     threads = [threading.Thread(target=keeper.tick) for keeper in keepers]
     for thread in threads:
         thread.start()
@@ -262,6 +268,7 @@ def test_it_goes_on_after_trouble_and_wakes_the_workers(
 ) -> None:
     monkeypatch.setattr(housekeeper, "TICK_S", 0.01)
     troubles = [trouble, trouble]
+    house.keeper = house.housekeeper(lease_s=0.0)
     tick = house.keeper.tick
 
     def troubled() -> bool:

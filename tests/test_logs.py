@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import update
 
 from tests import requests, servers
-from tests.audit import MODEL, PRICE, Clock, submission
+from tests.audit import MODEL, PRICE, Clock, accepted, submission
 from tests.test_app import Asgi, Broken
 from tests.test_service import Desk
 from tests.test_service import desk as desk
@@ -306,7 +306,7 @@ def test_tasks_that_the_housekeeper_ends_are_one_line_each(studio: Studio, ends:
     clock = Clock()
     keeper = Housekeeper(studio.store, studio.blobs, clock, queue_timeout_s=60.0)
     asked = submission(studio.account_id)
-    lost = studio.store.write(lambda tx: queue.accept(tx, asked, clock()))
+    lost = accepted(studio.store, asked, clock())
     for number in range(queue.ATTEMPTS_MAX):
         name = f"w{number}"
         register = partial(queue.register, worker_id=name, host="host", now=clock(), lease_s=6.0)
@@ -315,7 +315,7 @@ def test_tasks_that_the_housekeeper_ends_are_one_line_each(studio: Studio, ends:
         clock.now += 7
         keeper.reap()
     asked = submission(studio.account_id)
-    late = studio.store.write(lambda tx: queue.accept(tx, asked, clock()))
+    late = accepted(studio.store, asked, clock())
     clock.now += 61
     keeper.expire()
     keeper.expire()
@@ -359,7 +359,7 @@ def test_a_task_that_safety_refuses_is_one_line_however_often_it_is_sent(
     sent = Sent(desk.key.account_id, "/x", "key", "hash")
     asking = Asking(desk.key, desk.via, request, {}, sent)
     for _ in range(2):
-        desk.service.submit_once(asking, lambda view: "{}")
+        desk.service.submit(asking)
     assert len(ends.records) == 2
     assert ends.records[0].levelno == logging.INFO
     assert "porn" not in str([record.getMessage() for record in ends.records] + ends.facts)

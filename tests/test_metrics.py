@@ -14,7 +14,7 @@ from sqlalchemy import Select, event, text
 from sqlalchemy.dialects import sqlite
 
 from tests import requests, servers
-from tests.audit import MODEL, NOW, Clock, funded, kept_file, submission
+from tests.audit import MODEL, NOW, Clock, accepted, funded, kept_file, submission
 from tests.requests import JSON, SUBMIT, compact
 from tests.test_app import Asgi
 from zing import app, dialects, errors, queue
@@ -177,7 +177,7 @@ class Shop:
 
     def accept(self, **changes: Any) -> Any:
         asked = submission(self.account_id, **changes)
-        return self.store.write(lambda tx: queue.accept(tx, asked, self.clock()))
+        return accepted(self.store, asked, self.clock())
 
     def claim(self) -> queue.Claim:
         return self.store.write(lambda tx: queue.claim(tx, "w1", MODEL, 1, self.clock()))[0]
@@ -215,7 +215,7 @@ def test_the_queue_and_the_workers_are_told_as_they_are(shop: Shop) -> None:
         shop.accept()
     other = funded(shop.store)
     late = submission(other)
-    shop.store.write(lambda tx: queue.accept(tx, late, shop.clock()))
+    accepted(shop.store, late, shop.clock())
     shop.claim()
     shop.worker("w2", "loading")
     shop.worker("w3", "loading")

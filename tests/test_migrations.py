@@ -1,15 +1,25 @@
 """A database that an older zing left is what this one needs, and nothing in it is lost."""
 
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
 
 from tests.audit import NOW, PRICE, audit
-from zing import ledger
-from zing.store import Store, database, outbox
+from tests.servers import broken, ended, serving, submit
+from zing import keys, ledger
+from zing.blobs import Blobs, Links
+from zing.data import Data
+from zing.errors import BadSetting
+from zing.store import Store, copies, database, outbox
 from zing.store.schema import api_key
 from zing.task import DeliveryState
 
@@ -43,8 +53,10 @@ ENDED = {"state": "succeeded", "ended_at": NOW, "id": "t1"}
 QUEUED = {"state": "queued", "ended_at": None, "id": "t2", "public_id": "t2", "attempt": 0}
 FILE = {"id": "f1", "task_id": "t1", "blob_key": "k", "sha256": "0", "bytes": 1, "suffix": ".png"}
 
+Rows = list[tuple[str, dict[str, Any]]]
+
 # What version 0001 kept, in an order that its foreign keys allow.
-OLD: list[tuple[str, dict[str, Any]]] = [
+OLD: Rows = [
     ("account", {"id": "acct_1", "available": 8 * PRICE, "held": PRICE, "created_at": NOW}),
     ("ledger", {"account_id": "acct_1", "kind": "grant", "amount": 10 * PRICE, "created_at": NOW}),
     *(
@@ -89,8 +101,10 @@ OLD: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def old_database(url: str) -> None:
-    """A database as version 0001 left it: a picture, its callback never sent, a task that waits."""
+def old_database(url: str, rows: Rows = OLD, version: str = "0001") -> None:
+    """A database as a version left it whose rows are of 0001: a picture, its callback never sent,
+    a task that waits.
+    """
     config = Config()
     config.set_main_option("script_location", str(database._MIGRATIONS))
     driver = make_url(url)
@@ -100,11 +114,12 @@ def old_database(url: str) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-        for table, row in OLD:
+        for table, row in rows:
             values = ", ".join(f":{name}" for name in row)
             connection.execute(
                 text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"), row
             )
+        command.upgrade(config, version)
     engine.dispose()
 
 
@@ -131,3 +146,115 @@ def test_an_older_database_keeps_its_money_its_tasks_and_what_it_owes(database_u
         assert held[0].secrets == (1,)
     finally:
         store.close()
+
+
+# A data folder of an older zing, as a person has it.
+
+OLDER = database.versions()[:-1]
+SECRET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+
+
+def old_folder(data: Data, version: str) -> tuple[str, str]:
+    """A data folder of an older version; a key of it and the path of a picture's link."""
+    data.make()
+    pepper, now = data.secret(), time.time()
+    key = {"hash": keys._hash(pepper, "k0000000", SECRET)}
+    # Nobody is told: these callbacks would go to a host of the Internet.
+    rows: Rows = []
+    for table, row in OLD:
+        if table == "outbox":
+            continue
+        mine = {name: now if value == NOW else value for name, value in row.items()}
+        if table == "task":
+            mine["callback_url"] = None
+        if table == "file":
+            mine |= {"id": "f" * 25, "expires_at": now + 86_400, "blob_key": "old.webp"}
+        rows.append((table, mine | (key if row.get("id") == "k0000000" else {})))
+    old_database(f"sqlite:///{data.database}", rows, version)
+    ((name,),) = copies.rows(data.database, "SELECT id FROM installation")
+    Blobs(data.pictures / name).put("old.webp", b"a picture")
+    link = Links(pepper, "").sign("f" * 25, now + 86_400, ".webp")
+    return f"{keys.PREFIX}k0000000_{SECRET}", link
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_an_older_data_folder_starts_draws_what_it_had_and_keeps_a_copy(
+    tmp_path: Path, version: str
+) -> None:
+    data = Data(tmp_path / "data")
+    key, link = old_folder(data, version)
+    data.first_key.write_text(key + "\n")
+    with serving(data.root) as server:
+        assert server.http.get(link).content == b"a picture"
+        assert ended(server, "t2")["status"] == "completed"
+        assert ended(server, submit(server, size="400x400"))["status"] == "completed"
+        assert broken(data.root) == []
+    kept = data.root / f"zing.db.{version}"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert copies.rows(kept, "SELECT version_num FROM alembic_version") == [(version,)]
+    assert copies.rows(kept, "SELECT id, state FROM task ORDER BY id") == [
+        ("t1", "succeeded"),
+        ("t2", "queued"),
+    ]
+
+
+def test_an_upgrade_that_fails_changes_nothing_and_keeps_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "zing.db"
+    old_database(f"sqlite:///{path}")
+    before = copies.rows(path, "SELECT * FROM task")
+    steps = tmp_path / "migrations"
+    shutil.copytree(database._MIGRATIONS, steps)
+    newest = sorted(steps.glob("versions/v*.py"))[-1]
+    newest.write_text(newest.read_text() + "\n    op.execute('INSERT INTO nowhere VALUES (1)')\n")
+    with monkeypatch.context() as broken_step:
+        broken_step.setattr(database, "_MIGRATIONS", steps)
+        with pytest.raises(BadSetting, match="cannot be opened"):
+            Store(f"sqlite:///{path}")
+    assert copies.rows(path, "SELECT * FROM task") == before
+    assert copies.rows(path, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert copies.rows(tmp_path / "zing.db.0001", "SELECT * FROM task") == before
+    store = Store(f"sqlite:///{path}")
+    assert (store.found, store.kept) == ("0001", tmp_path / "zing.db.0001")
+    assert store.read(audit) == []
+    store.close()
+
+
+def test_a_database_that_cannot_be_copied_first_is_not_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "zing.db"
+    old_database(f"sqlite:///{path}")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(copies, "copy", full)
+    with pytest.raises(BadSetting, match="No space left on device"):
+        Store(f"sqlite:///{path}")
+    assert copies.rows(path, "SELECT version_num FROM alembic_version") == [("0001",)]
+
+
+def test_what_was_written_and_not_yet_in_the_file_is_in_the_copy_too(tmp_path: Path) -> None:
+    """A killed service leaves its last transactions in the -wal file."""
+    path = tmp_path / "zing.db"
+    old_database(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as left:
+        left.execute("PRAGMA journal_mode=WAL")
+        left.execute("UPDATE task SET seed = 41 WHERE id = 't2'")
+        left.commit()
+        Store(f"sqlite:///{path}").close()
+    assert copies.rows(tmp_path / "zing.db.0001", "SELECT seed FROM task WHERE id = 't2'") == [
+        (41,)
+    ]
+
+
+def test_a_new_database_and_one_of_today_keep_no_copy(database_url: str, tmp_path: Path) -> None:
+    first = Store(database_url)
+    again = Store(database_url)
+    assert (first.found, first.kept) == (None, None)
+    assert (again.found, again.kept) == (database.newest(), None)
+    assert not list(tmp_path.glob("*.0*"))
+    first.close()
+    again.close()

@@ -34,7 +34,7 @@ from zing.store.schema import task as task_table
 from zing.store.tasks import compat
 from zing.task import ImageRequest, Task, TaskState
 
-LEASE_S = 600.0
+LEASE_S = 100.0
 URL = "https://example.com/hook"
 
 
@@ -923,9 +923,9 @@ class History:
         self.clock.now += self.pick.choice([0.001, 1.0, LEASE_S / 2, LEASE_S + 1, -0.5])
 
     def reaped(self, dead: str) -> None:
-        over = {each for each, until in self.leases.items() if until < self.clock()} | {dead}
+        over = {each for each, until in self.leases.items() if until < self.clock()}
         gone = reap(self.store, self.clock(), dead)
-        assert set(gone) == over - {""}
+        assert set(gone) == ({dead} if dead else over)
         for worker_id in gone:
             self.leases.pop(worker_id)
         for task_id, (_, worker_id) in list(self.valid.items()):

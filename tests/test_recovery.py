@@ -59,6 +59,31 @@ def test_no_child_outlives_a_killed_service(tmp_path: Path) -> None:
         until(lambda: not alive(worker))
 
 
+def test_a_service_killed_whole_under_load_starts_again_and_draws_what_it_had(
+    tmp_path: Path,
+) -> None:
+    """As by the power: all at once, with what was being written left as it was."""
+    data = tmp_path / "data"
+    with serving(data, group=True, ZING_LEASE="2") as server:
+        key = server.key
+        waiting = [submit(server, size="1024x1024") for _ in range(6)]
+        until(lambda: look(server, waiting[1])["status"] != "pending")
+        os.killpg(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+    assert (data / "zing.db-wal").stat().st_size > 0
+    cut = next((data / "pictures").iterdir()) / "half.png#1"
+    for left in (cut, data / ".secret-0123", data / ".first-key-0123", data / ".copy-0123"):
+        left.write_bytes(b"ha")
+    os.utime(cut, (0, 0))
+    with serving(data, ZING_LEASE="2") as again:
+        assert again.key == key
+        assert {ended(again, each)["status"] for each in waiting} == {"completed"}
+        until(lambda: not cut.exists())
+        attempts = [again.zing("tasks", "show", each)["attempt"] for each in waiting[:3]]
+        assert max(attempts) <= 2
+        assert broken(data) == []
+
+
 def test_a_hundred_requests_survive_five_dead_workers(tmp_path: Path) -> None:
     """Every service's requests together, cancels among them, the worker killed five times."""
     with serving(tmp_path / "data", ZING_LEASE="2") as server:

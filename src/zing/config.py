@@ -39,6 +39,15 @@ LINK_TTL = Setting("ZING_LINK_TTL", "86400", "Seconds that a picture is kept and
 METADATA = Setting(
     "ZING_METADATA", "off", "Whether the files behind links say how they were made: on or off."
 )
+BLOBS_QUOTA = Setting(
+    "ZING_BLOBS_QUOTA", "", "Bytes that all pictures may take, such as 20G; no bound if not given."
+)
+DISK_FLOOR = Setting(
+    "ZING_DISK_FLOOR", "256M", "Bytes that stay free on the disk; new tasks are refused below it."
+)
+KEEP_PROMPTS = Setting(
+    "ZING_KEEP_PROMPTS", "yes", "no: a prompt is forgotten when its task has ended and was told."
+)
 LEASE = Setting("ZING_LEASE", "6", "Seconds without a sign of life after which a worker is dead.")
 TASK_TIMEOUT = Setting("ZING_TASK_TIMEOUT", "600", "Seconds that drawing one picture may take.")
 QUEUE_TIMEOUT = Setting(
@@ -122,6 +131,17 @@ def whole_number(setting: Setting, low: int, high: int) -> int:
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not low <= int(text) <= high:
         raise BadSetting(f"{setting.variable}={text!r} is not a whole number from {low} to {high}.")
     return int(text)
+
+
+def size(setting: Setting) -> int:
+    """The value of a setting that is a number of bytes, such as 512M or 20G: 1024 to the power."""
+    text = read(setting)
+    match = re.fullmatch(r"(\d{1,15})([KMGT]?)", text, re.ASCII)
+    if match is None:
+        raise BadSetting(
+            f"{setting.variable}={text!r} is not a number of bytes such as 512M or 20G."
+        )
+    return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
 
 
 def choice(setting: Setting, *words: str) -> str:

@@ -1,17 +1,23 @@
 """What must happen even if nobody asks: dead workers' tasks, tasks that nobody draws, pictures
-whose time is over.
+whose time is over, prompts that are not to be kept.
+
+Each duty has its turn by a steady clock, so that setting the machine's clock stops none. Nothing is
+given up or deleted sooner because the clock has jumped forward (see clocks.py).
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
-from zing import logs, queue
+from zing import config, logs, queue
 from zing.blobs import Blobs
-from zing.config import QUEUE_TIMEOUT
-from zing.errors import ZingError
-from zing.store import Store, files, idem
+from zing.clocks import Clock, Jumps, Silence
+from zing.config import KEEP_PROMPTS, LEASE, QUEUE_TIMEOUT
+from zing.errors import Unavailable, ZingError
+from zing.store import Store, files, idem, tasks
 
 TICK_S = 0.5
 SWEEP_EVERY_S = 30.0
@@ -20,26 +26,67 @@ ORPHANS_EVERY_S = 3600.0
 # A picture is written before its row; one without a row after this long never gets one.
 ORPHAN_AGE_S = 3600.0
 
+# Prompts are looked for where tasks ended lately, and now and then everywhere: a callback that
+# waited long may have been told since.
+FORGET_BACK_S = 600.0
+FORGET_ALL_EVERY_S = 3600.0
+EVER = 1e12  # also by a clock that was set back since
+
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Rules:
+    """When a housekeeper acts.
+
+    queue_timeout_s  tasks that were queued for longer fail
+    lease_s          the workers': they say something new three times in it, so half is enough
+    keep_prompts     whether the words of tasks that have ended stay
+    """
+
+    queue_timeout_s: float = float(QUEUE_TIMEOUT.default)
+    lease_s: float = float(LEASE.default)
+    keep_prompts: bool = True
+
+    @classmethod
+    def read(cls) -> "Rules":
+        """The rules that the settings name."""
+        keep = config.choice(KEEP_PROMPTS, "yes", "no") == "yes"
+        return cls(config.seconds(QUEUE_TIMEOUT), config.seconds(LEASE), keep)
+
+
+def _never() -> bool:
+    """There is always room."""
+    return False
+
+
 class Housekeeper:
-    """Reaps, sweeps and forgets; any number of them may run on one database."""
+    """Reaps, sweeps and forgets; any number of them may run on one database.
+
+    tight  whether there is no room for more pictures, so that old ones go at once
+    """
 
     def __init__(
         self,
         store: Store,
         blobs: Blobs,
-        clock: Callable[[], float],
-        queue_timeout_s: float = float(QUEUE_TIMEOUT.default),
+        clock: Clock,
+        rules: Rules = Rules(),
+        tight: Callable[[], bool] = _never,
+        steady: Clock = time.monotonic,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._clock = clock
-        self._queue_timeout_s = queue_timeout_s
-        self._sweep_at = self._orphans_at = 0.0
+        self._rules = rules
+        self._tight = tight
+        self._steady = steady
+        self._jumps = Jumps(clock, steady)
+        self._silence = Silence(steady, rules.lease_s / 2)
+        now = steady()
+        self._sweep_at = self._orphans_at = self._forget_all_at = now
         # After an outage, workers that start with us may draw and say their models first.
-        self._expire_at = clock() + EXPIRE_EVERY_S
+        self._expire_at = now + EXPIRE_EVERY_S
 
     def run(self, stop: threading.Event, wake: Callable[[], None]) -> None:
         """Work until `stop` is set; `wake` is called where tasks are queued again."""
@@ -54,11 +101,13 @@ class Housekeeper:
 
     def tick(self) -> bool:
         """Do what is due; true where a worker was reaped."""
-        now = self._clock()
+        now = self._steady()
+        self._jumps.ahead()
         reaped = self.reap()
-        if now >= self._sweep_at:
+        if now >= self._sweep_at or self._tight():
             self._sweep_at = now + SWEEP_EVERY_S
             self.sweep()
+            self.forget()
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY_S
             self.expire()
@@ -68,9 +117,18 @@ class Housekeeper:
         return reaped
 
     def reap(self, dead: str = "") -> bool:
-        """Queue again what workers held whose lease is over, or of the one known to be dead."""
+        """Queue again what workers held who are silent, or the one known to be dead.
+
+        A lease counts by the worker's clock and its renewals by ours, so that a clock which is set
+        ends no living worker's lease and prolongs no dead one's.
+        """
         now = self._clock()
-        reaped = self._store.write(lambda tx: queue.reap(tx, now, dead))
+        try:
+            heard = self._silence.broken(self._store.read(tasks.leases))
+            reaped = self._store.write(lambda tx: queue.reap(tx, now, dead, heard))
+        except Unavailable:
+            self._silence.forget()  # who cannot write renews no lease
+            raise
         for worker in reaped.workers:
             log.warning("worker %s is gone; its tasks are queued again", worker)
         for ended in reaped.ended:
@@ -81,8 +139,8 @@ class Housekeeper:
         """Fail the tasks that have been queued for too long; how many."""
         count = 0
         while True:
-            late = partial(queue.expire, now=self._clock(), timeout_s=self._queue_timeout_s)
-            gone = self._store.write(late)
+            late = partial(queue.expire, now=self._clock(), timeout_s=self._rules.queue_timeout_s)
+            gone = self._store.write(partial(late, ahead_s=self._jumps.ahead()))
             if not gone:
                 return count
             for ended in gone:
@@ -93,19 +151,31 @@ class Housekeeper:
     def sweep(self) -> int:
         """Delete the pictures whose time is over, how many, and forget old idempotency keys."""
         count = 0
-        self._store.write(partial(idem.sweep, now=self._clock()))
+        self._store.write(partial(idem.sweep, now=self._past()))
         while True:
-            now = self._clock()
-            gone = self._store.write(partial(files.sweep, now=now))
+            gone = self._store.write(partial(files.sweep, now=self._past()))
             if not gone:
                 return count
             self._blobs.delete(file.blob_key for file in gone)
             count += len(gone)
 
+    def forget(self) -> int:
+        """Forget the words of tasks that have ended and were told, where they are not kept."""
+        if self._rules.keep_prompts:
+            return 0
+        since = self._past() - FORGET_BACK_S
+        if self._steady() >= self._forget_all_at:
+            self._forget_all_at, since = self._steady() + FORGET_ALL_EVERY_S, 0.0
+        count = 0
+        ended = partial(tasks.forget_prompts, since=since, before=EVER)
+        while gone := self._store.write(ended):
+            count += gone
+        return count
+
     def remove_orphans(self) -> int:
         """Delete old bytes that no row points to, left where a worker died; how many."""
         count = 0
-        old = self._clock() - ORPHAN_AGE_S
+        old = self._past() - ORPHAN_AGE_S
         self._blobs.remove_cut(old)
         for written in self._blobs.written_before(old):
             known = self._store.read(partial(files.known, blob_keys=written))
@@ -113,3 +183,7 @@ class Housekeeper:
             self._blobs.delete(orphans)
             count += len(orphans)
         return count
+
+    def _past(self) -> float:
+        """The time, but for what the clock has jumped forward: what ended before it has ended."""
+        return self._clock() - self._jumps.ahead()

@@ -10,7 +10,7 @@ import json
 import math
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -58,6 +58,8 @@ QUEUE_MAX = 10_000
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
 KIND_WITHIN = 200  # so many tasks of a lane are looked at for those of a claim's kind
 EXPIRED_AT_ONCE = 100
+# No lease of a right clock ends this far ahead: the clock was set back since it was written.
+FAR_S = 120.0
 PRIORITY = 100  # lower is served first
 
 _FREE = or_(lane.c.max_running.is_(None), lane.c.running < lane.c.max_running)
@@ -380,13 +382,14 @@ def cancels(connection: Connection, worker_id: str) -> set[str]:
     return set(connection.scalars(asked))
 
 
-def reap(connection: Connection, now: float, dead: str = "") -> Reaped:
-    """End the leases that are over, and the one of the worker known to be dead.
+def reap(connection: Connection, now: float, dead: str = "", heard: Collection[str] = ()) -> Reaped:
+    """End the lease of the worker known to be dead, or where none is named those that are over.
 
-    Their tasks are queued again, or failed after the third attempt, or cancelled where that was
-    asked.
+    Not of the workers that were heard of lately: their lease is another clock's. Their tasks are
+    queued again, or failed after the third attempt, or cancelled where that was asked.
     """
-    over = or_(worker.c.lease_until < now, worker.c.id == dead)
+    ended = or_(worker.c.lease_until < now, worker.c.lease_until > now + FAR_S)
+    over = worker.c.id == dead if dead else ended & worker.c.id.not_in(heard)
     ids = list(connection.scalars(select(worker.c.id).where(over).order_by(worker.c.id)))
     # The rows go first: a late beat or claim waits for us and then finds that the lease is over.
     if ids:
@@ -394,13 +397,19 @@ def reap(connection: Connection, now: float, dead: str = "") -> Reaped:
     known = select(worker.c.id).where(worker.c.id == task.c.worker_id).exists()
     held = select(task).where(task.c.state == TaskState.RUNNING, ~known).order_by(task.c.id)
     rows = connection.execute(held.with_for_update()).all()
-    ended = [_reclaim(connection, row, now) for row in rows]
-    return Reaped(ids, [each for each in ended if each is not None])
+    ends = [_reclaim(connection, row, now) for row in rows]
+    return Reaped(ids, [each for each in ends if each is not None])
 
 
-def expire(connection: Connection, now: float, timeout_s: float) -> list[Ended]:
-    """Fail the tasks that were accepted that long ago and are still queued: some of them."""
-    old = select(task).where(task.c.state == TaskState.QUEUED, task.c.created_at < now - timeout_s)
+def expire(
+    connection: Connection, now: float, timeout_s: float, ahead_s: float = 0.0
+) -> list[Ended]:
+    """Fail the tasks that were accepted that long ago and are still queued: some of them.
+
+    ahead_s  how far the clock has jumped forward since, which is no time that they have waited
+    """
+    latest = now - timeout_s - ahead_s
+    old = select(task).where(task.c.state == TaskState.QUEUED, task.c.created_at < latest)
     rows = connection.execute(old.limit(EXPIRED_AT_ONCE).with_for_update(skip_locked=True)).all()
     drawn = _models_drawn(connection, now) if rows else set()
     late = TimedOut(f"Nobody drew this within {timeout_s:g} s; nothing was charged.")

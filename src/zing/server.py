@@ -28,7 +28,6 @@ from zing.config import (
     GROUP_MAX,
     KIE_HTTP,
     PUBLIC_URL,
-    QUEUE_TIMEOUT,
     ZIT_PROMPT_MAX,
     ZIT_WAIT,
 )
@@ -36,8 +35,9 @@ from zing.data import Data, replace
 from zing.delivery import Courier, Sender
 from zing.dialects.manners import Manners, spoken
 from zing.errors import BadSetting, Unavailable
-from zing.housekeeper import Housekeeper
+from zing.housekeeper import Housekeeper, Rules
 from zing.netguard import Door
+from zing.room import Bounds, Room
 from zing.service import Served, Service, Terms
 from zing.store import Store
 from zing.supervisor import REFUSED, Supervisor
@@ -177,7 +177,8 @@ def make_first_key(service: Service, data: Data) -> str:
 def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
     secret = data.secret()
     blobs = Blobs(data.pictures / store.id)
-    housekeeper = Housekeeper(store, blobs, time.time, config.seconds(QUEUE_TIMEOUT))
+    room = Room(store, _written(data, store), Bounds.read())
+    housekeeper = Housekeeper(store, blobs, time.time, Rules.read(), room.tight)
     supervisor = None
     if options.worker:
         hidden = {DATABASE.variable: options.database}
@@ -193,6 +194,7 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         clock=time.time,
         wake=supervisor.wake if supervisor else _nobody,
         rules=netguard.callback_rules(),
+        check_room=room.check,
     )
     wiring = app.Wiring(
         service,
@@ -208,6 +210,12 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         target=housekeeper.run, args=(stop, service.wake), name="housekeeper", daemon=True
     )
     return Parts(wiring, supervisor, config.seconds(DRAIN), courier, stop, keeper)
+
+
+def _written(data: Data, store: Store) -> list[Path]:
+    """The folders that the service writes in."""
+    database = [Path(store.url.database or "").absolute().parent] if store.sqlite else []
+    return [data.pictures, *database]
 
 
 def _manners() -> Manners:

@@ -120,9 +120,17 @@ class Answered:
     answer: str = ""
 
 
+def _boundless() -> None:
+    """There is always room."""
+
+
 @dataclass(frozen=True)
 class Service:
-    """The use cases over one database; `wake` tells the workers that there is something to do."""
+    """The use cases over one database.
+
+    wake        tells the workers that there is something to do
+    check_room  raises Unavailable where one more picture would find no room
+    """
 
     store: Store
     blobs: Blobs
@@ -133,6 +141,7 @@ class Service:
     clock: Callable[[], float]
     wake: Callable[[], None]
     rules: netguard.Rules = field(default_factory=netguard.Rules)
+    check_room: Callable[[], None] = _boundless
 
     def authenticate(self, text: str) -> Key:
         """The key that a text is; raises BadKey, KeyEnded or KeyDisabled."""
@@ -301,6 +310,7 @@ class Service:
                 f"The model {self.served.name} may draw people and no picture check is installed, "
                 "so the strict safety level cannot be kept; ask without it."
             )
+        self.check_room()
 
     def _refusal(self, asking: Asking) -> Refused | None:
         try:

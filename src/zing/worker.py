@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zing import config, logs, pictures, queue
 from zing.blobs import Blobs
-from zing.config import LEASE, LINK_TTL, METADATA, TASK_TIMEOUT
+from zing.config import KEEP_PROMPTS, LEASE, LINK_TTL, METADATA, TASK_TIMEOUT
 from zing.engine.base import Engine, Order
 from zing.engine.vocabulary import told
 from zing.errors import (
@@ -65,19 +65,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rules:
-    """Seconds of a worker's life, and whether the files it keeps say how they were made."""
+    """Seconds of a worker's life, and what it may tell.
+
+    metadata      whether the files it keeps say how they were made
+    keep_prompts  whether its log may tell words of prompts
+    """
 
     lease_s: float
     task_timeout_s: float
     link_ttl_s: float
     metadata: bool = False
+    keep_prompts: bool = True
 
     @classmethod
     def read(cls) -> Rules:
         """The rules that the settings name."""
         lease_s, task_timeout_s, link_ttl_s = map(config.seconds, (LEASE, TASK_TIMEOUT, LINK_TTL))
-        metadata = config.choice(METADATA, "off", "on") == "on"
-        return cls(lease_s, task_timeout_s, link_ttl_s, metadata)
+        keep_prompts = config.choice(KEEP_PROMPTS, "yes", "no") == "yes"
+        # A file outlives its task's row: where prompts are not kept, they are in no file.
+        metadata = config.choice(METADATA, "off", "on") == "on" and keep_prompts
+        return cls(lease_s, task_timeout_s, link_ttl_s, metadata, keep_prompts)
 
 
 class LeaseLost(Exception):
@@ -415,7 +422,9 @@ class Worker:
     def _tell(self, ended: Ended, outcome: Outcome) -> None:
         """The line of the log: of a prompt's words only those of a known list."""
         drawn = ended.state == TaskState.SUCCEEDED
-        understood = outcome.result.get("understood") if drawn else None
+        understood = (
+            outcome.result.get("understood") if drawn and self._rules.keep_prompts else None
+        )
         logs.tell_end(ended, understood, told(understood, self._model))
 
     def _give_back(self, held: Claim) -> None:

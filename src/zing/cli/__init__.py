@@ -11,6 +11,7 @@ from zing import __version__, logs
 from zing.cli import (
     callbacks,
     credits,
+    db,
     dialects,
     doctor,
     generate,
@@ -40,6 +41,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(dialects.app, name="dialects")
+app.add_typer(db.app, name="db")
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 app.command()(server.work)

@@ -25,6 +25,9 @@ DAY_S = 86_400
 IdArgument = Annotated[str, typer.Argument(help="A task's id.")]
 StateOption = Annotated[TaskState | None, typer.Option(help="Only tasks in this state.")]
 LimitOption = Annotated[int, typer.Option(min=1, max=10_000, help="So many of the newest.")]
+PromptsOption = Annotated[
+    bool, typer.Option("--prompts", help="Forget the words only; the tasks stay.")
+]
 DaysOption = Annotated[float, typer.Option(min=0, help="Tasks that ended this long ago or longer.")]
 
 
@@ -97,14 +100,26 @@ def watch(
 @app.command()
 def purge(
     days: DaysOption,
+    prompts: PromptsOption = False,
     data: DataOption = DATA.default,
     database: DatabaseOption = DATABASE.default,
     as_json: JsonOption = False,
 ) -> None:
     """Forget tasks that ended long ago, their prompts and pictures; the ledger stays."""
     with opened(data, database) as service:
-        count = _purge(service, service.clock() - days * DAY_S)
-    show({"purged": count}, as_json, f"{count} tasks were forgotten.")
+        before = service.clock() - days * DAY_S
+        count = _forget_prompts(service, before) if prompts else _purge(service, before)
+    what = "prompts" if prompts else "tasks"
+    show({"purged": count}, as_json, f"{count} {what} were forgotten.")
+
+
+def _forget_prompts(service: Service, before: float) -> int:
+    from zing.store import tasks
+
+    total = 0
+    while count := service.store.write(lambda tx: tasks.forget_prompts(tx, 0.0, before)):
+        total += count
+    return total
 
 
 def _purge(service: Service, before: float) -> int:

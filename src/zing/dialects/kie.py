@@ -218,7 +218,7 @@ def _data(view: TaskView) -> dict[str, Any]:
         "resultJson": _result(view),
         "failCode": fail_code,
         "failMsg": fail_message,
-        "costTime": None if ended_at is None else round(ended_at - task.created_at),
+        "costTime": None if ended_at is None else round(max(0.0, ended_at - task.created_at)),
         "completeTime": None if ended_at is None else base.milliseconds(ended_at),
         "createTime": base.milliseconds(task.created_at),
         "updateTime": base.milliseconds(task.updated_at),
@@ -253,8 +253,8 @@ def _result(view: TaskView) -> str:
 
 
 def _param(task: Task) -> str:
-    """The body as it came; of a task that came in another dialect, the body that it would be."""
-    if task.dialect == NAME:
+    """The body as it came; where it came in another dialect or was forgotten, what it would be."""
+    if task.dialect == NAME and task.fields:
         return _json(task.fields)
     fields = {"prompt": task.request.prompt}
     for ratio in ASPECT_RATIOS:

@@ -6,6 +6,7 @@ PostgreSQL: the same code; rows are locked in the order task, account, lane.
 
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from sqlalchemy.pool import QueuePool
 
 from zing.data import Data
 from zing.errors import BadSetting, Unavailable
+from zing.store import copies
 from zing.store.schema import installation
 
 BUSY_TIMEOUT_S = 10
@@ -43,16 +45,20 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """One database. Opening it makes it what this version of zing needs."""
+    """One database. Opening it makes it what this version of zing needs.
+
+    found  the version that it was of; None where it was empty
+    kept   the copy of an older SQLite database as it was
+    """
 
     def __init__(self, url: str | URL) -> None:
-        self.url = _parse(url)
+        self.url = parse(url)
         try:
             self._writer = _engine(self.url, writer=True)
             self._reader = self._reading()
-            _again(lambda: upgrade(self._writer))
+            self.found, self.kept = _again(lambda: upgrade(self._writer))
             self.id = self.read(lambda tx: str(tx.scalar(select(installation.c.id))))
-        except (DBAPIError, ImportError, OSError, Unavailable) as error:
+        except (DBAPIError, ImportError, OSError, sqlite3.Error, Unavailable) as error:
             why = _reason(error.__cause__ or error)
             raise BadSetting(f"The database cannot be opened: {why}.") from None
 
@@ -99,14 +105,15 @@ class Store:
         self._writer.dispose()
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine) -> tuple[str | None, Path | None]:
     """Bring the tables to this version; one process does it, others wait and find it done.
 
-    Raises BadSetting where a newer zing has been here.
+    The version that was found, and where an older SQLite database is kept as it was. Raises
+    BadSetting where a newer zing has been here.
     """
     with engine.connect() as connection:
         if _version(connection) == newest():
-            return
+            return newest(), None
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -117,15 +124,33 @@ def upgrade(engine: Engine) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(2053730919)"))
         config.attributes["connection"] = connection
+        found = _version(connection)
+        kept = _keep(engine.url, found) if found in versions()[:-1] else None
         try:
             command.upgrade(config, "head")
         except CommandError as error:
             raise BadSetting(f"The database is of another version of zing: {error}.") from None
+    return found, kept
+
+
+def _keep(url: URL, version: str | None) -> Path | None:
+    """A copy of an SQLite database, while nobody may write to it; made anew where there is one."""
+    if url.get_backend_name() != "sqlite":
+        return None
+    path = Path(url.database or "").absolute()
+    kept = path.with_name(f"{path.name}.{version}")
+    copies.copy(path, kept)
+    return kept
 
 
 def newest() -> str:
     """The version of this zing's tables: the number of the last file in migrations/versions."""
-    return max(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("v[0-9]*.py"))
+    return versions()[-1]
+
+
+def versions() -> list[str]:
+    """Every version that there was, the oldest first."""
+    return sorted(path.name[1:5] for path in (_MIGRATIONS / "versions").glob("v[0-9]*.py"))
 
 
 def _version(connection: Connection) -> str | None:
@@ -135,7 +160,8 @@ def _version(connection: Connection) -> str | None:
     return found
 
 
-def _parse(url: str | URL) -> URL:
+def parse(url: str | URL) -> URL:
+    """The URL of a database that zing can use; raises BadSetting."""
     try:
         parsed = make_url(url)
         parsed.get_dialect()
@@ -179,7 +205,13 @@ def _make_private(path: Path) -> None:
 def _prepare(connection: Any, _record: object) -> None:
     """One SQLite connection: our own BEGIN, so that DDL is part of the transaction too."""
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # secure_delete: what is forgotten is overwritten, for prompts are what people wrote.
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from zing.store.schema import file, task
 
@@ -68,8 +78,17 @@ def known(connection: Connection, blob_keys: Sequence[str]) -> set[str]:
     return set(connection.scalars(select(file.c.blob_key).where(kept)))
 
 
+def bytes_kept(connection: Connection) -> int:
+    """What all pictures take whose bytes are there."""
+    kept = select(func.sum(file.c.bytes)).where(file.c.deleted_at.is_(None))
+    return int(connection.scalar(kept) or 0)
+
+
 def sweep(connection: Connection, now: float, limit: int = 500) -> list[File]:
-    """The files whose time is over, marked deleted; their bytes may go once this is durable."""
+    """The files whose time is over, the oldest first, marked deleted.
+
+    Their bytes may go once this is durable.
+    """
     return _mark(connection, file.c.expires_at <= now, now, limit)
 
 
@@ -89,7 +108,8 @@ def remove(connection: Connection, task_ids: Sequence[str]) -> list[File]:
 def _mark(
     connection: Connection, condition: ColumnElement[bool], now: float, limit: int
 ) -> list[File]:
-    query = select(file).where(condition, file.c.deleted_at.is_(None)).limit(limit)
+    query = select(file).where(condition, file.c.deleted_at.is_(None))
+    query = query.order_by(file.c.expires_at).limit(limit)
     rows = connection.execute(query).all()
     marked = update(file).where(file.c.id.in_([row.id for row in rows]))
     connection.execute(marked.values(deleted_at=now))

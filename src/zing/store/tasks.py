@@ -5,13 +5,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from zing.errors import UnknownTask
 from zing.store import files, outbox
 from zing.store.files import File
 from zing.store.schema import lane, task, worker
-from zing.task import STEPS_DEFAULT, ImageRequest, Listing, Task, TaskState
+from zing.store.schema import outbox as callbacks
+from zing.task import STEPS_DEFAULT, DeliveryState, ImageRequest, Listing, Task, TaskState
 
 PLACES_MAX = 1000  # of an account: who is behind them is told that so many are before it
 MEASURED = 20  # so many of the last pictures of a kind are the measure for the next
@@ -21,6 +32,8 @@ def _mean_seconds(*conditions: ColumnElement[bool]) -> Select[Any]:
     last = (
         select((task.c.ended_at - task.c.started_at).label("seconds"))
         .where(*conditions, task.c.state == TaskState.SUCCEEDED)
+        # A clock that was set back meanwhile would make it less than nothing.
+        .where(task.c.ended_at >= task.c.started_at)
         .order_by(task.c.ended_at.desc())
         .limit(MEASURED)
         .subquery()
@@ -53,6 +66,9 @@ _LINE = (
     .limit(PLACES_MAX)
 )
 _A_WORKER = select(worker.c.progress).where(worker.c.state == "ready").limit(1)
+_ENDED = [state for state in TaskState if state.ended]
+# How a request is kept whose words were forgotten; no prompt that was taken is empty.
+_WORDLESS = '{"prompt": ""'
 _MEAN_OF_KIND = _mean_seconds(task.c.compat == bindparam("kind"))
 _MEAN = _mean_seconds()
 
@@ -203,8 +219,18 @@ def _places(connection: Connection, accounts: Iterable[str]) -> dict[str, int]:
 
 def queue_state(connection: Connection, now: float) -> tuple[int, int]:
     """How many tasks are queued or running, and how many workers are ready for them."""
-    open_tasks = int(connection.scalar(_OPEN) or 0)
-    return open_tasks, int(connection.scalar(_READY, {"now": now}) or 0)
+    return open_tasks(connection), int(connection.scalar(_READY, {"now": now}) or 0)
+
+
+def open_tasks(connection: Connection) -> int:
+    """How many tasks are queued or running."""
+    return int(connection.scalar(_OPEN) or 0)
+
+
+def leases(connection: Connection) -> dict[str, float]:
+    """The end of every worker's lease, by the worker's clock."""
+    rows = connection.execute(select(worker.c.id, worker.c.lease_until))
+    return {row.id: row.lease_until for row in rows}
 
 
 def any_queued(connection: Connection) -> bool:
@@ -250,6 +276,43 @@ def purge(connection: Connection, before: float, limit: int = 500) -> tuple[int,
     outbox.remove(connection, ids)
     connection.execute(delete(task).where(task.c.id.in_(ids)))
     return len(ids), gone
+
+
+def forget_prompts(connection: Connection, since: float, before: float, limit: int = 500) -> int:
+    """Blank the words of tasks that ended in this time and whose callback, if any, has; how many.
+
+    What was asked for in words, what it was extended to and which words were understood. The rest
+    stays, and what a callback said is made anew where it is sent again.
+    """
+    told = select(callbacks.c.id).where(
+        callbacks.c.task_id == task.c.id, callbacks.c.state == DeliveryState.DUE
+    )
+    query = select(task.c.id, task.c.request, task.c.result).where(
+        task.c.state.in_(_ENDED),
+        task.c.ended_at.between(since, before),
+        task.c.request.not_like(f"{_WORDLESS}%"),
+        ~told.exists(),
+    )
+    rows = connection.execute(query.limit(limit)).all()
+    for row in rows:
+        values = {"request": _wordless(row.request), "fields": "{}"}
+        result = json.loads(row.result)
+        if "understood" in result:
+            values["result"] = json.dumps(result | {"understood": None})
+        connection.execute(update(task).where(task.c.id == row.id).values(values))
+    ids = [row.id for row in rows]
+    connection.execute(update(callbacks).where(callbacks.c.task_id.in_(ids)).values(body=None))
+    return len(rows)
+
+
+def _wordless(request: str) -> str:
+    """A kept request without its words; of one that cannot be read, nothing."""
+    try:
+        asked = json.loads(request)
+        extended = None if asked.get("extended") is None else ""
+        return json.dumps({"prompt": "", **asked} | {"prompt": "", "extended": extended})
+    except (RecursionError, TypeError, ValueError, AttributeError):
+        return _WORDLESS + "}"
 
 
 def _steps(connection: Connection, running: Sequence[str]) -> dict[str, tuple[int, int]]:
