@@ -3,10 +3,10 @@
 import os
 import secrets
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from sqlite3 import Connection, DatabaseError, connect
 from typing import Any
 
 PAGES_AT_ONCE = 500
@@ -42,7 +42,7 @@ def check(path: Path) -> None:
     with closing(_open(path)) as opened:
         found = opened.execute("PRAGMA quick_check(1)").fetchone()
     if found != ("ok",):
-        raise sqlite3.DatabaseError(f"the copy is damaged: {found}")
+        raise DatabaseError(f"the copy is damaged: {found}")
     sync(path)
 
 
@@ -77,6 +77,6 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> Connection:
     """A connection to a file that is there."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    return connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
