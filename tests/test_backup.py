@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit import NOW, audit, funded, submission
+from tests.audit import accepted, audit, funded, submission
 from tests.servers import Server, broken, ended, serving, submit
-from zing import backup, queue
+from zing import backup
 from zing.data import Data
 from zing.errors import BadFile, BadSetting
 from zing.store import Store, copies
@@ -50,7 +50,7 @@ def test_a_copy_made_while_others_write_is_of_one_moment(data: Data, tmp_path: P
 
     def write() -> None:
         while not stop.is_set():
-            store.write(lambda tx: queue.accept(tx, submission(account_id), NOW))
+            accepted(store, submission(account_id))
             written.append(1)
 
     writers = [threading.Thread(target=write) for _ in range(3)]

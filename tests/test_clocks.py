@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit import MODEL, Clock, audit, funded, submission
+from tests.audit import MODEL, Clock, accepted, audit, funded, submission
 from tests.servers import until
 from tests.test_worker import Fake, Studio, endless, well
 from zing import housekeeper, queue, worker
@@ -20,6 +20,7 @@ from zing.housekeeper import Housekeeper, Rules
 from zing.queue import Claim, Outcome
 from zing.store import Store, tasks
 from zing.store.files import File
+from zing.store.tasks import Look
 from zing.task import Picture, Progress, Task, TaskState
 from zing.worker import Lease, Worker
 
@@ -129,7 +130,7 @@ class House:
 
     def accept(self) -> Task:
         asked = submission(self.account_id)
-        return self.store.write(lambda tx: queue.accept(tx, asked, self.clock()))
+        return accepted(self.store, asked, self.clock())
 
     def claim(self) -> Claim:
         (held,) = self.store.write(lambda tx: queue.claim(tx, "w1", MODEL, 1, self.clock()))
@@ -142,7 +143,8 @@ class House:
         file = File(f"f{task.id}", f"day/{task.id}.png", "0" * 64, 5, ".png", self.clock() + ttl_s)
         self.blobs.put(file.blob_key, b"bytes")
         outcome = Outcome(TaskState.SUCCEEDED, file=file)
-        assert self.store.write(lambda tx: queue.settle(tx, held, outcome, self.clock()))
+        ends = [(held, outcome)]
+        assert self.store.write(lambda tx: queue.settle(tx, ends, self.clock())) != [None]
         return file
 
     def state(self, task: Task) -> TaskState:
@@ -283,20 +285,14 @@ def test_a_clock_set_back_while_a_picture_was_drawn_spoils_no_estimate(house: Ho
     held = house.claim()
     house.clocks.jump(-HOUR_S)
     house.beat()
-    house.store.write(
-        lambda tx: queue.settle(
-            tx,
-            held,
-            Outcome(
-                TaskState.SUCCEEDED,
-                file=File("f1", "k.png", "0" * 64, 1, ".png", house.clock() + DAY_S),
-            ),
-            house.clock(),
-        )
-    )
+    file = File("f1", "k.png", "0" * 64, 1, ".png", house.clock() + DAY_S)
+    ends = [(held, Outcome(TaskState.SUCCEEDED, file=file))]
+    house.store.write(lambda tx: queue.settle(tx, ends, house.clock()))
     assert house.state(slow) == TaskState.SUCCEEDED
     waiting = house.accept()
-    look = house.store.read(lambda tx: tasks.look(tx, waiting.public_id, None, house.clock()))
+    asked = [(waiting.public_id, None)]
+    (look,) = house.store.read(lambda tx: tasks.look(tx, asked, house.clock()))
+    assert isinstance(look, Look)
     assert look.mean_s is None
 
 

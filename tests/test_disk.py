@@ -217,7 +217,7 @@ def test_a_database_that_cannot_be_written_is_unavailable_can_be_read_and_heals(
 
     def accept_many(tx: Connection) -> None:
         for number in range(50):
-            queue.accept(tx, submission(account_id, f"task-{number}"), NOW)
+            queue.accept(tx, [submission(account_id, f"task-{number}")], NOW)
 
     with trouble(store):
         for _ in range(2):
@@ -226,6 +226,7 @@ def test_a_database_that_cannot_be_written_is_unavailable_can_be_read_and_heals(
             assert refusal.value.retry_after_s > 0
         assert store.read(audit) == []
     assert store.read(audit) == []
-    assert store.write(lambda tx: queue.accept(tx, asked, NOW)).public_id == asked.public_id
+    (task,) = store.write(lambda tx: queue.accept(tx, [asked], NOW))
+    assert isinstance(task, Task)
     assert store.read(audit) == []
     store.close()

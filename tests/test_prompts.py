@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from tests.audit import MODEL, Clock, audit, funded, kept_file, submission
+from tests.audit import MODEL, Clock, accepted, audit, funded, kept_file, submission
 from tests.test_worker import Studio, picture
 from zing import cli, queue, worker
 from zing.blobs import Blobs
@@ -48,7 +48,7 @@ class House:
         url = changes.pop("callback_url", None)
         asked = ImageRequest(SAID, 64, 64, callback_url=url, extend=True, extended=f"{SAID}!")
         made = submission(self.account_id, request=asked, fields={"prompt": SAID}, **changes)
-        return self.store.write(lambda tx: queue.accept(tx, made, self.clock()))
+        return accepted(self.store, made, self.clock())
 
     def end(self) -> None:
         """The next task is drawn."""
@@ -56,7 +56,7 @@ class House:
 
         def draw(tx: Any) -> None:
             (held,) = queue.claim(tx, "w1", MODEL, 1, now)
-            assert queue.settle(tx, held, self.outcome(held), now)
+            assert queue.settle(tx, [(held, self.outcome(held))], now) != [None]
 
         self.store.write(draw)
 
@@ -195,7 +195,8 @@ def test_every_dialect_still_shows_the_task_with_an_empty_prompt(
         key = service.authenticate((data.parent / "key").read_text())
         for dialect, fields in looks.items():
             asked = ImageRequest(SAID, 1024, 1024)
-            view = service.submit(Asking(key, dialect, asked, fields))
+            view = service.submit(Asking(key, dialect, asked, fields)).view
+            assert view is not None
             service.cancel(view.task.public_id, None)
         cli.app(
             ["tasks", "purge", "--days", "0", "--prompts", "--data", str(data), "--json"],
@@ -245,7 +246,7 @@ def test_forgotten_words_are_not_in_the_file_either(tmp_path: Path) -> None:
     house = House(store, tmp_path)
     long = f"{WORD} " * 2000
     made = submission(house.account_id, request=ImageRequest(SAID, 64, 64), fields={"x": long})
-    house.store.write(lambda tx: queue.accept(tx, made, house.clock()))
+    accepted(store, made, house.clock())
     house.end()
     house.keeper.forget()
     store.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import requests
-from tests.audit import NOW, Clock, funded, kept_file, submission
+from tests.audit import NOW, Clock, accepted, funded, kept_file, submission
 from tests.requests import JSON, LEAST, NAMES, SUBMIT, check_refusal, compact
 from tests.servers import EVOLINK, Server, broken, ended, serving, submit, until
 from zing import config, queue
@@ -105,7 +105,7 @@ def test_waiting_tasks_keep_the_room_that_they_were_promised(
 ) -> None:
     account_id = funded(store)
     for _ in range(4):
-        store.write(lambda tx: queue.accept(tx, submission(account_id), NOW))
+        accepted(store, submission(account_id))
     assert count(Room(store, [tmp_path], Bounds(10 * PICTURE_BYTES, 0), clock)) == 6
     disk.free = 256 * 2**20 + 5 * PICTURE_BYTES
     assert count(Room(store, [tmp_path], Bounds(None, 256 * 2**20), clock)) == 1

@@ -421,10 +421,8 @@ class Worker:
 
     def _tell(self, ended: Ended, outcome: Outcome) -> None:
         """The line of the log: of a prompt's words only those of a known list."""
-        drawn = ended.state == TaskState.SUCCEEDED
-        understood = (
-            outcome.result.get("understood") if drawn and self._rules.keep_prompts else None
-        )
+        may_tell = ended.state == TaskState.SUCCEEDED and self._rules.keep_prompts
+        understood = outcome.result.get("understood") if may_tell else None
         logs.tell_end(ended, understood, told(understood, self._model))
 
     def _give_back(self, held: Claim) -> None:
