@@ -343,7 +343,7 @@ class Parted(Response):
         while True:
             sent += len(part)
             await send({"type": "http.response.body", "body": part, "more_body": sent < size})
-            if sent >= size:
+            if sent >= size or await Request(scope, receive).is_disconnected():
                 return
             read = await to_thread.run_sync(self._more, sent)
             if not read:

@@ -9,7 +9,9 @@ import asyncio
 import ipaddress
 import logging
 import resource
+import socket
 import ssl
+import struct
 import sys
 from asyncio import sslproto
 from collections.abc import Collection
@@ -17,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from http import HTTPStatus
-from socket import socket
+from socket import SO_LINGER, SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
 import h11
@@ -32,10 +34,13 @@ from zing.config import CONNECTIONS
 from zing.proxies import Proxies, plain
 
 HEAD_MAX = 16 * 1024  # bytes of a request's first line and headers
+TARGET_MAX = 8 * 1024  # of them for the address; as many RFC 9110 (4.1) asks to be ready for
 HEADERS_MAX = 100
 PIECES_MAX = 4096  # of a body: one byte each would cost a thousand times their bytes
 PIECE_MAX = 16 * 1024  # bytes that h11 is given at a time
 STEP = 32 * 1024  # bytes; a peer that takes so many in `stall_s` is slow and not stuck
+SEND_BUFFER = 128 * 1024  # bytes that the system holds of a reply; it takes twice as much itself
+UNREAD_MS = 60_000
 FILES_SPARE = 256  # for the database, the worker, the pictures being read
 BACKLOG = 2048
 TICKS = 10  # uvicorn's ticks in a second
@@ -81,6 +86,17 @@ class Limits:
         return replace(cls(), connections=connections)
 
 
+def tune(listener: socket.socket) -> None:
+    """Set what every connection of this listener is to have."""
+    # asyncio leaves it to us, and without it a reply on a kept connection waits 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Left to itself the system takes up to 4 MB for one, and says only now and then what was read.
+    listener.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # For what the system still holds of a reply when its connection is ours no more.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+
+
 def raise_files(wanted: int) -> int:
     """Raise this process's limit of open files where it is lower; what it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -122,7 +138,9 @@ class Strict(h11.Connection):
 def _check(request: h11.Request) -> None:
     """Refuse a head that is too large, or that leaves open where its body ends (RFC 9112 6.3)."""
     names = {name for name, _ in request.headers}
-    size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+    if len(request.target) > TARGET_MAX:
+        raise h11.RemoteProtocolError("the target is too long", 414)
+    size = sum(len(name) + len(value) for name, value in request.headers)
     if size > HEAD_MAX or len(request.headers) > HEADERS_MAX:
         raise h11.RemoteProtocolError("the head is too large", 431)
     chunked = b"transfer-encoding" in names
@@ -141,6 +159,7 @@ class Connection(H11Protocol):
         app_state: dict[str, Any],
     ) -> None:
         super().__init__(settings, state, app_state)
+        self.access_log = False  # uvicorn would ask the log at each request
         self.conn = Strict(h11.SERVER, HEAD_MAX)
         self.host = ""
         self.group = ""
@@ -172,7 +191,9 @@ class Connection(H11Protocol):
         if (stage, self.replies) != self._seen:
             self._seen, self.since = (stage, self.replies), now
         waited = {Stage.HEAD: limits.head_s, Stage.TAIL: limits.tail_s}.get(stage)
-        if self._stuck(now, limits.stall_s) or (waited and now - self.since > waited):
+        if self._stuck(now, limits.stall_s):
+            self._reset()
+        elif waited and now - self.since > waited:
             self.transport.abort()
 
     def _stuck(self, now: float, stall_s: float) -> bool:
@@ -182,6 +203,13 @@ class Connection(H11Protocol):
             return now - self._moved > stall_s
         self._unsent, self._moved = unsent, now
         return False
+
+    def _reset(self) -> None:
+        """Hang up at once, or the system would go on offering what it holds for the peer."""
+        inner = self.transport.get_extra_info("socket")
+        with suppress(OSError):
+            inner.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def turn_away(self, status: int) -> None:
         """Answer what never becomes a request of the application's, and end."""
@@ -230,8 +258,8 @@ class Connection(H11Protocol):
         """Answer what is no request of HTTP's; called while h11's error is handled."""
         error = sys.exc_info()[1]
         status = getattr(error, "error_status_hint", HTTPStatus.BAD_REQUEST)
-        if status == 431 and b"\n" not in self.conn.trailing_data[0]:
-            status = 414  # not even the first line came to its end
+        if self.conn.our_state is h11.IDLE and b"\n" not in self.conn.trailing_data[0]:
+            status = 414 if status == 431 else status  # not even the first line came to its end
         self.turn_away(status)
 
     def on_response_complete(self) -> None:
@@ -273,10 +301,12 @@ class Crowd:
         self._all.add(new)
         neighbours = self._of.setdefault(new.group, set())
         neighbours.add(new)
-        free = len(self._all) <= self._limits.connections or self._make_room(self._all, new)
-        if new.host in self._proxies or len(neighbours) <= self._limits.share:
-            return free
-        return self._make_room(neighbours, new) and free
+        share = self._limits.connections if new.host in self._proxies else self._limits.share
+        for crowd, most in ((neighbours, share), (self._all, self._limits.connections)):
+            if len(crowd) > most and not self._make_room(crowd, new):
+                self._tell(most)
+                return False
+        return True
 
     def forget(self, gone: Connection) -> None:
         """A connection has ended, or is being ended."""
@@ -296,21 +326,19 @@ class Crowd:
         self._make_room(self._all, None)
 
     def _make_room(self, crowd: Collection[Connection], new: Connection | None) -> bool:
-        """Drop those that were idle for longest, first of all those that never asked anything."""
+        """Drop those that asked least, and of them those that were idle for longest."""
         idle = [each for each in crowd if each is not new and each.stage is not Stage.BUSY]
-        idle.sort(key=lambda each: (each.replies > 0, each.since))
+        idle.sort(key=lambda each: (each.replies, each.since))
         for each in idle[: max(1, len(crowd) // 16)]:
             self.forget(each)
             each.transport.abort()
-        if not idle:
-            self._tell(crowd)
         return bool(idle)
 
-    def _tell(self, crowd: Collection[Connection]) -> None:
+    def _tell(self, count: int) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._full_at > TELL_S:
             self._full_at = now
-            log.warning("%s connections are busy; new ones are turned away", len(crowd))
+            log.warning("%s connections are busy; new ones are turned away", count)
 
 
 class Server(uvicorn.Server):
@@ -329,7 +357,7 @@ class Server(uvicorn.Server):
         self._certificate = certificate
         self._short_at = -TELL_S
 
-    async def startup(self, sockets: list[socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen on these sockets, as soon as the application is up."""
         await self.lifespan.startup()
         if self.lifespan.should_exit:

@@ -47,7 +47,6 @@ from zing.task import MICRO, PROMPT_MAX
 FIRST_CREDITS = 1000 * MICRO
 READY_LOOK_S = 0.05
 WAIT_MAX_S = 60.0
-UNREAD_MS = 60_000
 HANG_UP_S = 6  # for requests that are being answered; who waits for a task stops waiting
 
 log = logging.getLogger(__name__)
@@ -296,11 +295,7 @@ def _listen(host: str, port: int) -> socket.socket:
             f"{host} port {port} cannot be listened on: {error.strerror}; choose another --port."
         ) from None
     listener.set_inheritable(False)
-    # asyncio leaves it to us, and without it a reply on a kept connection waits 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # For what the system still holds of a reply when its connection is ours no more.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+    edge.tune(listener)
     return listener
 
 
