@@ -53,7 +53,9 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 @contextmanager
 def healthy(site: Running, address: str = "127.0.0.1") -> Iterator[None]:
     """A client that asks on all the while, and is answered each time and soon."""
-    stop, faults, answered = threading.Event(), [], []
+    stop = threading.Event()
+    faults: list[object] = []
+    answered: list[int] = []
 
     def ask() -> None:
         with site.peer(address) as peer:
