@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.servers import EVOLINK, Server, alive, broken, ended, serving, submit, until
 from tests.test_recovery import work
@@ -120,6 +121,7 @@ def test_sigterm_answers_all_that_it_accepted(tmp_path: Path) -> None:
         assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.long
 def test_sigkill_of_the_service_loses_nothing_that_was_answered(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with serving(data, ZING_ZIT_WAIT_S="30", ZING_LEASE="2") as server:
@@ -139,6 +141,7 @@ def test_sigkill_of_the_service_loses_nothing_that_was_answered(tmp_path: Path) 
         assert broken(data) == []
 
 
+@pytest.mark.long
 def test_sigkill_of_a_worker_elsewhere_loses_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with serving(data, "--no-worker", ZING_LEASE="2") as server:

@@ -36,7 +36,7 @@ from zing.proxies import Proxies, plain
 HEAD_MAX = 16 * 1024  # bytes of a request's first line and headers
 TARGET_MAX = 8 * 1024  # of them for the address; as many RFC 9110 (4.1) asks to be ready for
 HEADERS_MAX = 100
-PIECES_MAX = 4096  # of a body: one byte each would cost a thousand times their bytes
+PIECES_MAX = 1024  # of a body; each costs h11 some 10 us, be it of one byte
 PIECE_MAX = 16 * 1024  # bytes that h11 is given at a time
 STEP = 32 * 1024  # bytes; a peer that takes so many in `stall_s` is slow and not stuck
 SEND_BUFFER = 128 * 1024  # bytes that the system holds of a reply; it takes twice as much itself
@@ -125,10 +125,11 @@ class Strict(h11.Connection):
     def next_event(self) -> Any:
         """The next event; raises h11.RemoteProtocolError."""
         event = super().next_event()
-        if isinstance(event, h11.Request):
+        kind = type(event)
+        if kind is h11.Request:
             self._pieces = 0
             _check(event)
-        elif isinstance(event, h11.Data):
+        elif kind is h11.Data:
             self._pieces += 1
             if self._pieces > PIECES_MAX:
                 raise h11.RemoteProtocolError("too many pieces", 413)
@@ -394,13 +395,16 @@ class Server(uvicorn.Server):
 
     def _on_trouble(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """asyncio tells of each connection that it has no file for, thousands in a second."""
+        error = str(context.get("exception"))
+        if self.should_exit and "Invalid file descriptor" in error:
+            return  # asyncio comes back to listeners that were closed meanwhile
         if "out of system resource" not in context.get("message", ""):
             loop.default_exception_handler(context)
             return
         self._crowd.make_room()
         if loop.time() - self._short_at > TELL_S:
             self._short_at = loop.time()
-            log.warning("no connection is taken for a second: %s", context.get("exception"))
+            log.warning("no connection is taken for a second: %s", error)
 
 
 def settings(app: Any, limits: Limits, hang_up_s: int) -> uvicorn.Config:

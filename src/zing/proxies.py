@@ -80,8 +80,9 @@ class Behind:
 
     def _look(self, scope: Scope) -> None:
         peer, port = scope["client"]
-        peer = plain(peer)
-        scope["client"] = (peer, port)
+        if ":" in peer:
+            peer = plain(peer)
+            scope["client"] = (peer, port)
         if peer not in self._proxies:
             return
         forwarded = _values(scope, b"x-forwarded-for")
