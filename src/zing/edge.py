@@ -124,7 +124,7 @@ class Strict(h11.Connection):
 
     def next_event(self) -> Any:
         """The next event; raises h11.RemoteProtocolError."""
-        event = super().next_event()
+        event: Any = super().next_event()
         kind = type(event)
         if kind is h11.Request:
             self._pieces = 0
