@@ -221,7 +221,7 @@ def spoilt(link: str) -> dict[str, str]:
         "a format": "%25s%25n",
         "a template": "%7b%7b7*7%7d%7d",
         "a quote": "'",
-        "long": "f" * 20_000,
+        "long": "f" * 5000,
         "a long id": f"{'f' * 41}-{ends}-{signature}.{suffix}",
         "a long end": f"{file_id}-{'9' * 5000}-{signature}.{suffix}",
     }

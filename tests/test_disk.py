@@ -18,6 +18,7 @@ from tests.servers import EVOLINK, Server, broken, ended, look, serving, submit,
 from zing import queue
 from zing.errors import Unavailable
 from zing.store import Store
+from zing.task import Task
 
 # A disk and what fills or locks it: the folder, and how to say no and yes again to a service.
 NoRoom = Callable[[Server], None]

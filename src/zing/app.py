@@ -439,6 +439,42 @@ class Endpoint:
         return view
 
 
+class Parted(Response):
+    """A body that is read while it is sent: a client that does not read holds one part of it.
+
+    Where a part is gone the reply ends before its length, and its connection with it.
+    """
+
+    def __init__(
+        self,
+        first: bytes,
+        size: int,
+        more: Callable[[int], bytes | None],
+        headers: Mapping[str, str],
+        media_type: str,
+    ) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(size)}, media_type=media_type)
+        self._first = first
+        self._size = size
+        self._more = more
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        size = 0 if scope["method"] == "HEAD" else self._size
+        sent, part = 0, self._first[:size]
+        while True:
+            sent += len(part)
+            await send({"type": "http.response.body", "body": part, "more_body": sent < size})
+            if sent >= size or await Request(scope, receive).is_disconnected():
+                return
+            read = await to_thread.run_sync(self._more, sent)
+            if not read:
+                return
+            part = read
+
+
 @dataclass(frozen=True)
 class Pages:
     """What every server has: pictures by link, the APIs described, health, a front page."""
@@ -460,12 +496,16 @@ class Pages:
         file, data = found
         left_s = max(0, int(file.expires_at - self.parts.service.clock()))
         headers = {
+            "Accept-Ranges": "none",  # pictures are small: whoever asks for a part gets the whole
             "ETag": f'"{file.sha256}"',
             "Cache-Control": f"private, max-age={left_s}",
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "default-src 'none'; sandbox",
         }
-        return Response(data, headers=headers, media_type=MEDIA_TYPES[file.suffix])
+        if _has(request, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        more = partial(self.parts.service.picture_part, file)
+        return Parted(data, file.bytes, more, headers, MEDIA_TYPES[file.suffix])
 
     async def described(self, request: Request) -> Response:
         """A page or an OpenAPI document about the APIs."""
@@ -527,6 +567,14 @@ def _allowed(request: Request) -> str:
     found = next(each for each in routes if each.matches(request.scope)[0] != Match.NONE)
     methods = {method for each in routes if each.path == found.path for method in each.methods}
     return ", ".join(sorted(methods))
+
+
+def _has(request: Request, tag: str) -> bool:
+    """Whether the client says that it has what this tag names."""
+    said = request.headers.get("if-none-match", "")
+    return said.strip() == "*" or tag in [
+        each.strip().removeprefix("W/") for each in said.split(",")
+    ]
 
 
 def _seen(task: Task) -> dict[str, str]:

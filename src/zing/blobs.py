@@ -66,6 +66,13 @@ class Blobs:
         except FileNotFoundError:
             return None
 
+    def part(self, key: str, start: int, end: int) -> bytes | None:
+        """The bytes of a key from one place to before another; None where there are none."""
+        try:
+            return bytes(obstore.get_range(self._store, key, start=start, end=end))
+        except FileNotFoundError:
+            return None
+
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the bytes of these keys; it is fine where they are gone already."""
         for key in keys:

@@ -34,6 +34,15 @@ TLS_KEY = Setting("ZING_TLS_KEY", "", "The certificate's key file (PEM).")
 PUBLIC_URL = Setting(
     "ZING_PUBLIC_URL", "", "What picture links start with; the address listened on if not given."
 )
+TRUSTED_PROXIES = Setting(
+    "ZING_TRUSTED_PROXIES",
+    "",
+    "Proxies whose X-Forwarded-For and -Proto count: addresses or networks, with commas.",
+)
+CORS = Setting(
+    "ZING_CORS", "", "Origins whose pages may call the service, with commas; * for every site's."
+)
+CONNECTIONS = Setting("ZING_CONNECTIONS", "4096", "Connections at a time, 1 address's at most 1/4.")
 PRICE = Setting("ZING_PRICE", "0.026", "Credits for one picture.")
 LINK_TTL = Setting("ZING_LINK_TTL", "86400", "Seconds that a picture is kept and its links work.")
 METADATA = Setting(

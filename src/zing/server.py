@@ -19,8 +19,9 @@ import uvicorn
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from zing import app, certificates, config, extension, keys, ledger, logs, models, netguard
+from zing import app, config, edge, extension, keys, ledger, logs, models, netguard, origins
 from zing.blobs import Blobs, Links
+from zing.certificates import Certificate
 from zing.config import (
     DATABASE,
     DRAIN,
@@ -37,6 +38,7 @@ from zing.dialects.manners import Manners, spoken
 from zing.errors import BadSetting, Unavailable
 from zing.housekeeper import Housekeeper, Rules
 from zing.netguard import Door
+from zing.proxies import Behind, Proxies
 from zing.room import Bounds, Room
 from zing.service import Served, Service, Terms
 from zing.store import Store
@@ -68,11 +70,11 @@ class Options:
     tls_key: str
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server that ends with a status instead of by the signal it got."""
+class Server(edge.Server):
+    """The edge's server that ends with a status instead of by the signal it got."""
 
-    def __init__(self, settings: uvicorn.Config, parts: "Parts") -> None:
-        super().__init__(settings)
+    def __init__(self, parts: "Parts", settings: uvicorn.Config, front: "Front") -> None:
+        super().__init__(settings, front.limits, front.proxies, front.certificate)
         self._parts = parts
 
     @contextmanager
@@ -88,6 +90,16 @@ class Server(uvicorn.Server):
             self._parts.hurry()
         self.should_exit = True
         self._parts.drain()
+
+
+@dataclass(frozen=True)
+class Front:
+    """What stands before the application."""
+
+    limits: edge.Limits
+    proxies: Proxies
+    origins: tuple[str, ...]
+    certificate: Certificate | None
 
 
 @dataclass
@@ -136,6 +148,7 @@ def serve(options: Options, tell: Callable[[dict[str, str]], None]) -> int:
     `tell` is called with the first key once it is made, and with the address once it is ready.
     """
     logs.set_up("zing")
+    front = _front(options)
     data = Data(options.data)
     data.make()
     listener = _listen(options.host, options.port)
@@ -149,7 +162,7 @@ def serve(options: Options, tell: Callable[[dict[str, str]], None]) -> int:
     facts = {"ready": address} | (
         {"key_file": str(data.first_key)} if data.first_key.exists() else {}
     )
-    server = Server(_settings(options, parts, lambda: tell(facts)), parts)
+    server = Server(parts, _settings(parts, front, lambda: tell(facts)), front)
     try:
         server.run(sockets=[listener])
     finally:
@@ -270,21 +283,19 @@ async def _watch(parts: Parts, ready: Callable[[], None]) -> None:
     ready()
 
 
-def _settings(options: Options, parts: Parts, ready: Callable[[], None]) -> uvicorn.Config:
+def _front(options: Options) -> Front:
+    """What the settings say of it; raises BadSetting."""
     if bool(options.tls_cert) != bool(options.tls_key):
         raise BadSetting("--tls-cert and --tls-key go together.")
-    if options.tls_cert:
-        certificates.load(options.tls_cert, options.tls_key)
-    return uvicorn.Config(
-        app.build(parts.wiring, _lifespan(parts, ready)),
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=HANG_UP_S,
-        ssl_certfile=options.tls_cert or None,
-        ssl_keyfile=options.tls_key or None,
-    )
+    certificate = Certificate(options.tls_cert, options.tls_key) if options.tls_cert else None
+    return Front(edge.Limits.read(), Proxies.read(), origins.read(), certificate)
+
+
+def _settings(parts: Parts, front: Front, ready: Callable[[], None]) -> uvicorn.Config:
+    built = app.build(parts.wiring, _lifespan(parts, ready))
+    # From outside: errors of all kinds are for these origins' pages too.
+    shared = origins.shared(Behind(built, front.proxies), front.origins)
+    return edge.settings(shared, front.limits, HANG_UP_S)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -297,8 +308,7 @@ def _listen(host: str, port: int) -> socket.socket:
             f"{host} port {port} cannot be listened on: {error.strerror}; choose another --port."
         ) from None
     listener.set_inheritable(False)
-    # asyncio leaves it to us, and without it a reply on a kept connection waits 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    edge.tune(listener)
     return listener
 
 

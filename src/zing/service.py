@@ -51,6 +51,7 @@ from zing.task import (
 # Shown where nothing was measured yet, neither by a picture nor by a worker's start.
 UNMEASURED_S = 10
 ID_TRIES = 10
+PICTURE_PART = 64 * 1024  # what a reader who does not read holds of a picture
 _PICK = random.SystemRandom()
 
 log = logging.getLogger(__name__)
@@ -275,7 +276,7 @@ class Service:
         return found
 
     def picture(self, link: str) -> tuple[File, bytes] | None:
-        """What a link's last part opens: the file and its bytes.
+        """What a link's last part opens: the file and its first bytes.
 
         None where there is no such link; raises LookupError where it was one and its time is over.
         """
@@ -286,10 +287,14 @@ class Service:
         found = self.store.read(lambda tx: files.get(tx, file_id))
         if found is None or found.deleted_at is not None:
             raise LookupError(file_id)
-        data = self.blobs.get(found.blob_key)
+        data = self.picture_part(found, 0)
         if data is None or min(ends, found.expires_at) <= self.clock():
             raise LookupError(file_id)
         return found, data
+
+    def picture_part(self, file: File, start: int) -> bytes | None:
+        """Some of a picture's bytes from a place on; None where they are gone."""
+        return self.blobs.part(file.blob_key, start, min(start + PICTURE_PART, file.bytes))
 
     @property
     def place(self) -> Place:
