@@ -105,6 +105,11 @@ class Proxy:
             return False
 
 
+def found(program: str) -> str:
+    """Where a program is, also where Debian keeps those for root; empty where it is not."""
+    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or ""
+
+
 @contextmanager
 def running(command: list[str], folder: Path, **environment: str) -> Iterator[None]:
     """A program of ours, ended at the end."""
@@ -162,7 +167,7 @@ def nginx(folder: Path, upstream: int) -> Iterator[Proxy]:
     user = "user root;" if os.getuid() == 0 else ""  # or its workers could not read the folder
     whole = f"daemon off;pid {folder}/pid;error_log stderr;{user}events{{}}http{{{paths}\n{site}}}"
     (folder / "nginx.conf").write_text(whole)
-    with running(["nginx", "-e", "stderr", "-c", str(folder / "nginx.conf")], folder):
+    with running([found("nginx"), "-e", "stderr", "-c", str(folder / "nginx.conf")], folder):
         proxy = Proxy(http, https, certificate)
         until(proxy.answers)
         yield proxy
@@ -175,7 +180,7 @@ PROXIES = {"caddy": caddy, "nginx": nginx}
 def kind(request: pytest.FixtureRequest) -> str:
     """The name of a proxy that this machine has."""
     for program in (request.param, "openssl"):
-        if shutil.which(program) is None:
+        if not found(program):
             pytest.skip(f"{program} is not installed")
     return str(request.param)
 
@@ -280,7 +285,7 @@ def test_events_are_passed_on_as_they_come(mirror: Proxy) -> None:
         assert [line for line in lines if line] == ["data: 2"]
 
 
-@pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")
+@pytest.mark.skipif(not found("caddy"), reason="caddy is not installed")
 def test_callers_wait_behind_caddy_while_zing_starts_again(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     answers: list[int] = []
@@ -306,12 +311,12 @@ def unit(folder: Path) -> Path:
 
 
 def seconds(name: str, text: str) -> int:
-    found = re.search(rf"^ *{name}[=:] *(\d+)", text, flags=re.MULTILINE)
-    assert found
-    return int(found[1])
+    line = re.search(rf"^ *{name}[=:] *(\d+)", text, flags=re.MULTILINE)
+    assert line
+    return int(line[1])
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.skipif(not found("systemd-analyze"), reason="systemd is not installed")
 def test_the_unit_is_one_that_systemd_understands_and_finds_confined(tmp_path: Path) -> None:
     def analyze(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -338,7 +343,7 @@ def test_stopping_takes_longer_than_draining(file: str, name: str) -> None:
     assert allowed_s > float(DRAIN.default) + STOP_S + HANG_UP_S
 
 
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+@pytest.mark.skipif(not found("bwrap"), reason="bubblewrap is not installed")
 def test_nothing_is_written_but_the_data_folder_and_tmp(tmp_path: Path) -> None:
     """The image's constraints: all else read-only, no capabilities, another user, HOME in /tmp."""
     data = tmp_path / "data"
@@ -363,12 +368,12 @@ def test_nothing_is_written_but_the_data_folder_and_tmp(tmp_path: Path) -> None:
 
 def compose(*names: str) -> dict[str, dict[str, Any]]:
     """The services of compose files, by name."""
-    found: dict[str, dict[str, Any]] = {}
+    services: dict[str, dict[str, Any]] = {}
     for name in names:
         text = (DEPLOY / f"{name}.yaml").read_text(encoding="utf-8")
         for service, facts in yaml.safe_load(text)["services"].items():
-            found[service] = found.get(service, {}) | facts
-    return found
+            services[service] = services.get(service, {}) | facts
+    return services
 
 
 def test_every_container_is_confined_and_only_the_proxy_has_ports() -> None:
