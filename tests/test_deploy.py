@@ -254,7 +254,7 @@ def test_a_body_that_is_too_large_is_refused_in_an_apis_words_and_a_far_larger_o
             return answer.status_code, answer.headers.get("Content-Type") == "application/json"
 
     assert sent(70_000) == (413, True)
-    assert sent(1_000_000)[0] in (413, 502)  # Caddy may lose the answer of one who hangs up
+    assert sent(1_000_000)[0] in (413, 502)  # mostly 502 behind Caddy
     assert front.get("/healthz").json() == {"ok": True}
 
 
