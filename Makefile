@@ -54,7 +54,7 @@ pip_compile := CUSTOM_COMPILE_COMMAND="make lock" $(bin)/pip-compile --quiet --g
 	--no-emit-options --no-allow-unsafe --unsafe-package torch --unsafe-package pip
 
 lock: setup ## write requirements/*.txt and bench/peers.txt anew (ARGS=--upgrade takes newer versions)
-	@$(pip_compile) $(ARGS) --build-deps-for editable -c requirements/torch.txt \
+	@$(pip_compile) $(ARGS) --build-deps-for editable --extra pg -c requirements/torch.txt \
 		-o requirements/run.txt pyproject.toml
 	@sed -i.old '/^# WARNING/,$$d' requirements/run.txt
 	@$(pip_compile) $(ARGS) -o requirements/dev.txt requirements/dev.in

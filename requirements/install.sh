@@ -85,7 +85,7 @@ install_torch() {
 
 # pip would compile 12,000 files, of which a quarter is ever imported.
 compile() {
-  local names="zing.engine.local, rich.progress"
+  local names="zing.server, zing.worker, zing.doctor, zing.engine.local, rich.progress"
   if [ "$group" = dev ]; then names+=", pytest, hypothesis, diffusers.pipelines.z_image.pipeline_z_image"; fi
   env -u PYTHONDONTWRITEBYTECODE "$python" -c "import $names"
 }

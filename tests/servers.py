@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,11 +95,13 @@ def alive(pid: int) -> bool:
 
 
 @contextmanager
-def serving(data: Path, *options: str, group: bool = False, **settings: str) -> Iterator[Server]:
-    """A service on a data folder, in a process group of its own where asked for; what is left of
-    it at the end is killed.
+def serving(
+    data: Path, *options: str, group: bool = False, inside: Sequence[str] = (), **settings: str
+) -> Iterator[Server]:
+    """A service on a data folder, in a process group of its own or inside a command that confines
+    it where asked for; what is left of it at the end is killed.
     """
-    command = [sys.executable, "-m", "zing", "serve", "--port", "0", "--json"]
+    command = [*inside, sys.executable, "-m", "zing", "serve", "--port", "0", "--json"]
     environment = {name: value for name, value in os.environ.items() if "ZING" not in name}
     # Whatever callback URLs a test sends: no name is looked up, nothing leaves this machine.
     lonely = {"ZING_CALLBACK_ALLOW": "127.0.0.1"}

@@ -17,7 +17,7 @@ from tests.servers import until
 from zing import config, dialects
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/running.md", "docs/dialects.md"]
+PAGES = ["README.md", "docs/running.md", "docs/dialects.md", "docs/operate.md"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 FIRST, NAMES, *REST = BLOCKS
