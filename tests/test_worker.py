@@ -808,6 +808,41 @@ def test_a_folder_that_cannot_be_written_fails_the_task_and_not_the_worker(
     assert studio.balance() == Balance(studio.account_id, 1000 * PRICE, 0, 0)
 
 
+def test_a_picture_that_is_drawn_waits_for_a_database_that_is_away(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn once and paid once, however often it had to be told."""
+    monkeypatch.setattr(worker, "SETTLE_AGAIN_S", 0.01)
+    task, troubles, settle = studio.accept(), [Unavailable()] * 3, queue.settle
+
+    def troubled(*what: Any) -> list[Any]:
+        if troubles:
+            raise troubles.pop()
+        return settle(*what)
+
+    monkeypatch.setattr(queue, "settle", troubled)
+    engine = studio.run()
+    assert len(engine.drawn) == 1
+    assert (studio.find(task).state, studio.find(task).attempt) == (TaskState.SUCCEEDED, 1)
+    assert (studio.balance().used, troubles) == (PRICE, [])
+
+
+def test_who_is_told_to_stop_waits_no_longer_for_the_database(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task is queued again at the worker's end."""
+    task, orders = studio.accept(), UntilIdle()
+
+    def away(*_: Any) -> list[Any]:
+        orders.drain = orders.stop = True
+        raise Unavailable
+
+    monkeypatch.setattr(queue, "settle", away)
+    with pytest.raises(Unavailable):
+        studio.run(orders=orders)
+    assert studio.find(task).state == TaskState.QUEUED
+
+
 def test_a_result_that_cannot_be_settled_ends_the_worker_and_loses_no_task(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

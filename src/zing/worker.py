@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 BEAT_S = 0.1  # how often a running worker tells its progress and looks for cancels
 POLL_MIN_S, POLL_MAX_S = 0.02, 0.25
+SETTLE_AGAIN_S = 0.5  # where the database is away or its disk full
 HUNG_AFTER_S = 30.0  # beyond a task's time, which is looked at after every step
 HUNG = 70  # exit status
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -239,6 +240,7 @@ class Worker:
         self._settler = threading.Thread(target=self._settle, name="settler")
         self._room = threading.Semaphore(UNSETTLED_MAX)
         self._broken: BaseException | None = None
+        self._stopped = threading.Event()  # whatever waits to be settled does not any longer
 
     def run(self, engine: Engine, orders: Orders) -> None:
         """Draw until told to drain or to stop; raises what broke the worker itself."""
@@ -253,7 +255,10 @@ class Worker:
         finally:
             self._encoders.shutdown()  # first: what they encoded is to be settled
             self._ends.put(None)
-            self._settler.join()
+            while self._settler.is_alive():
+                self._settler.join(SETTLE_AGAIN_S)
+                if orders.stop:
+                    self._stopped.set()
         if self._broken is not None:
             raise self._broken
 
@@ -328,6 +333,7 @@ class Worker:
             if time.monotonic() > deadline:
                 raise TimedOut
             if orders.stop:
+                self._stopped.set()
                 raise Stopped
         raise BadPicture
 
@@ -392,11 +398,21 @@ class Worker:
         """Settle what ends, as it ends: all that came meanwhile in one transaction."""
         while (first := self._ends.get()) is not None:
             ends = [first, *self._more()]
-            for (held, _), result in zip(ends, together(self._settle_all, ends), strict=True):
+            for (held, _), result in zip(ends, self._settled(ends), strict=True):
                 if isinstance(result, Exception):  # the drawing thread ends with it
                     log.error("task %s could not be settled", held.task.id, exc_info=result)
                     self._broken = result
                 self._room.release()
+
+    def _settled(self, ends: Sequence[tuple[Claim, Outcome]]) -> Sequence[Ended | Exception | None]:
+        """What came of a set; while the database is away or full it waits, for it is drawn."""
+        while True:
+            results = together(self._settle_all, ends)
+            away = isinstance(results[0], Unavailable)
+            if not away or self._stopped.is_set():
+                return results
+            log.warning("%d tasks wait to be settled: %s", len(ends), results[0])
+            self._stopped.wait(SETTLE_AGAIN_S)
 
     def _more(self) -> Iterator[tuple[Claim, Outcome]]:
         """The ends that are there already; the sign that no more come stays for the next."""
