@@ -24,6 +24,7 @@ from tests.test_worker import Studio, UntilIdle, UntilTold, endless, failing, we
 from zing import logs, queue, worker
 from zing.errors import BadPicture, BadSetting
 from zing.housekeeper import Housekeeper
+from zing.housekeeper import Rules as Duties
 from zing.service import Asking
 from zing.store import Store
 from zing.store.idem import Sent
@@ -92,7 +93,7 @@ def test_json_is_one_object_a_line_whatever_happens(written: Any) -> None:
     written("json")
     logs.request_id.set("r-1")
     log = logging.getLogger("zing.x")
-    log.warning("two\nlines, 猫 \ud800 and \x1b[2J")
+    log.warning("two\nlines, 猫 and \x1b[2J")
     try:
         raise RuntimeError("two\nlines")
     except RuntimeError:
@@ -103,11 +104,18 @@ def test_json_is_one_object_a_line_whatever_happens(written: Any) -> None:
         "level": "warning",
         "process": "zing",
         "logger": "zing.x",
-        "message": "two\nlines, 猫 \ud800 and \x1b[2J",
+        "message": "two\nlines, 猫 and \x1b[2J",
         "request_id": "r-1",
     }
     assert (second["level"], second["n"], second["odd"]) == ("error", 1, "/x")
     assert "RuntimeError: two\nlines" in second["exception"]
+
+
+def test_half_a_character_spoils_no_line() -> None:
+    """Formatted here alone: what else collects lines of the log may not take it."""
+    record = logging.LogRecord("zing.x", logging.INFO, "", 0, "half \ud800", None, None)
+    line = logs.JsonLines("zing").format(record)
+    assert json.loads(line.encode())["message"] == "half \ud800"
 
 
 def test_setting_up_again_replaces_what_was(written: Any) -> None:
@@ -304,7 +312,8 @@ def test_a_claim_that_is_void_is_no_line(studio: Studio, ends: Kept) -> None:
 
 def test_tasks_that_the_housekeeper_ends_are_one_line_each(studio: Studio, ends: Kept) -> None:
     clock = Clock()
-    keeper = Housekeeper(studio.store, studio.blobs, clock, queue_timeout_s=60.0)
+    rules = Duties(queue_timeout_s=60.0)
+    keeper = Housekeeper(studio.store, studio.blobs, clock, rules, steady=clock)
     asked = submission(studio.account_id)
     lost = accepted(studio.store, asked, clock())
     for number in range(queue.ATTEMPTS_MAX):
@@ -312,6 +321,7 @@ def test_tasks_that_the_housekeeper_ends_are_one_line_each(studio: Studio, ends:
         register = partial(queue.register, worker_id=name, host="host", now=clock(), lease_s=6.0)
         studio.store.write(register)
         studio.store.write(lambda tx, name=name: queue.claim(tx, name, MODEL, 1, clock()))
+        keeper.reap()  # which has heard of the worker now
         clock.now += 7
         keeper.reap()
     asked = submission(studio.account_id)
