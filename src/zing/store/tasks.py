@@ -1,7 +1,7 @@
 """Reading tasks: rows to nouns, look-ups, lists, and what was measured of those that ended."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -189,32 +189,39 @@ def looks_at(connection: Connection, found: Sequence[tuple[Task, str]], now: flo
 def glance(connection: Connection, public_ids: Sequence[str]) -> dict[str, Glance]:
     """What of these tasks changes while they are waited for, by their ids."""
     rows = connection.execute(_GLANCE, {"ids": public_ids}).all()
-    queued = [row for row in rows if row.state == TaskState.QUEUED]
-    places = _places(connection, {row.account_id for row in queued}) if queued else {}
-    return {row.public_id: _glance(row, places.get(row.id, PLACES_MAX)) for row in rows}
+    queued = {row.id: row.account_id for row in rows if row.state == TaskState.QUEUED}
+    places = _places(connection, queued) if queued else {}
+    return {row.public_id: _glance(row, places.get(row.id, 0)) for row in rows}
 
 
 def _glance(row: Row[Any], place: int) -> Glance:
     state = TaskState(row.state)
     said = json.loads(row.progress or "{}").get(row.id) if state is TaskState.RUNNING else None
     step, steps, *preview = said or (0, json.loads(row.request).get("steps", STEPS_DEFAULT))
-    waits = place if state is TaskState.QUEUED else 0
-    return Glance(state, row.attempt, step, steps, waits, *preview)
+    return Glance(state, row.attempt, step, steps, place, *preview)
 
 
-def _places(connection: Connection, accounts: Iterable[str]) -> dict[str, int]:
-    """How many tasks are drawn before each of these accounts' queued ones, by their ids.
+def _places(connection: Connection, queued: Mapping[str, str]) -> dict[str, int]:
+    """How many tasks are drawn before each of these queued ones, given with their accounts.
 
     As lanes take turns, those of its own before it and as many of each other lane. An estimate:
     weights, and those who come later, are not counted.
     """
     lanes = {row.account_id: row.queued for row in connection.execute(_LANES)}
-    places = {}
-    for account_id in accounts:
-        others = [queued for other, queued in lanes.items() if other != account_id]
-        for before, identity in enumerate(connection.scalars(_LINE, {"account": account_id})):
-            places[identity] = before + sum(min(queued, before) for queued in others)
-    return places
+    lines = {
+        account_id: {identity: n for n, identity in enumerate(_line(connection, account_id))}
+        for account_id in set(queued.values())
+    }
+    before = {each: lines[mine].get(each, PLACES_MAX) for each, mine in queued.items()}
+    return {
+        each: before[each] + sum(min(lanes[other], before[each]) for other in lanes.keys() - {mine})
+        for each, mine in queued.items()
+    }
+
+
+def _line(connection: Connection, account_id: str) -> Sequence[str]:
+    """An account's first queued tasks, in their order."""
+    return connection.scalars(_LINE, {"account": account_id}).all()
 
 
 def queue_state(connection: Connection, now: float) -> tuple[int, int]:
