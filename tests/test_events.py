@@ -465,15 +465,12 @@ def test_a_place_in_the_queue_is_how_many_are_drawn_before(
         assert place <= turn <= place + len(counts) - 1
 
 
-def test_who_is_far_behind_is_told_that_so_many_are_before(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tasks, "PLACES_MAX", 3)
-    monkeypatch.setattr(tasks, "_LINE", tasks._LINE.limit(3))
+def test_a_place_counts_as_many_of_others_as_of_ones_own(store: Store) -> None:
     mine, others = funded(store), funded(store)
     queued = sorted((accept(store, mine) for _ in range(5)), key=lambda each: each.id)
-    accept(store, others)
-    assert [each.place for each in glance(store, *queued)] == [0, 2, 3, 4, 4]
+    for _ in range(2):
+        accept(store, others)
+    assert [each.place for each in glance(store, *queued)] == [0, 2, 4, 5, 6]
 
 
 # A running service

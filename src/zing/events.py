@@ -1,7 +1,7 @@
 """What happens to tasks, told as it happens to those who wait: event streams and long polls.
 
-All tasks that somebody waits for are looked at together, a few times a second, by a glance: two
-statements, and one for each account with a queued one, however many tasks they are.
+All tasks that somebody waits for are looked at together, a few times a second, by a glance: one
+statement, three where one of them is queued, however many they are.
 """
 
 import asyncio

@@ -24,7 +24,6 @@ from zing.store.schema import lane, task, worker
 from zing.store.schema import outbox as callbacks
 from zing.task import STEPS_DEFAULT, DeliveryState, ImageRequest, Listing, Task, TaskState
 
-PLACES_MAX = 1000  # of an account: who is behind them is told that so many are before it
 MEASURED = 20  # so many of the last pictures of a kind are the measure for the next
 
 
@@ -59,12 +58,18 @@ _GLANCE = (
     .where(task.c.public_id.in_(bindparam("ids", expanding=True)))
 )
 _LANES = select(lane.c.account_id, lane.c.queued).where(lane.c.queued > 0)
-_LINE = (
-    select(task.c.id)
-    .where(task.c.account_id == bindparam("account"), task.c.state == TaskState.QUEUED)
-    .order_by(task.c.priority, task.c.id)
-    .limit(PLACES_MAX)
+_IN_LINE = (
+    select(
+        task.c.id,
+        func.row_number()
+        .over(partition_by=task.c.account_id, order_by=(task.c.priority, task.c.id))
+        .label("number"),
+    )
+    .where(task.c.account_id.in_(bindparam("accounts", expanding=True)))
+    .where(task.c.state == TaskState.QUEUED)
+    .subquery()
 )
+_LINE = select(_IN_LINE).where(_IN_LINE.c.id.in_(bindparam("ids", expanding=True)))
 _A_WORKER = select(worker.c.progress).where(worker.c.state == "ready").limit(1)
 _ENDED = [state for state in TaskState if state.ended]
 # How a request is kept whose words were forgotten; no prompt that was taken is empty.
@@ -208,20 +213,11 @@ def _places(connection: Connection, queued: Mapping[str, str]) -> dict[str, int]
     weights, and those who come later, are not counted.
     """
     lanes = {row.account_id: row.queued for row in connection.execute(_LANES)}
-    lines = {
-        account_id: {identity: n for n, identity in enumerate(_line(connection, account_id))}
-        for account_id in set(queued.values())
-    }
-    before = {each: lines[mine].get(each, PLACES_MAX) for each, mine in queued.items()}
-    return {
-        each: before[each] + sum(min(lanes[other], before[each]) for other in lanes.keys() - {mine})
-        for each, mine in queued.items()
-    }
-
-
-def _line(connection: Connection, account_id: str) -> Sequence[str]:
-    """An account's first queued tasks, in their order."""
-    return connection.scalars(_LINE, {"account": account_id}).all()
+    line = {"accounts": sorted(set(queued.values())), "ids": list(queued)}
+    before = {row.id: row.number - 1 for row in connection.execute(_LINE, line)}
+    of_all = {n: sum(min(each, n) for each in lanes.values()) for n in set(before.values())}
+    own = {each: min(lanes[account_id], before[each]) for each, account_id in queued.items()}
+    return {each: n + of_all[n] - own[each] for each, n in before.items()}
 
 
 def queue_state(connection: Connection, now: float) -> tuple[int, int]:
