@@ -566,6 +566,7 @@ def accepted(**changes: Any) -> Any:
         "submit_all": lambda askings: [Answered(view)] * len(askings),
         "look_all": away,
         "glance_all": away,
+        "tell_refused": lambda _: None,
     }
     return SimpleNamespace(**usual | changes)
 
