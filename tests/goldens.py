@@ -18,7 +18,7 @@ from typing import Any
 
 from zing import errors
 from zing.dialects.base import Answer
-from zing.task import Credits, ImageRequest, Listing, Task, TaskPage, TaskState, TaskView
+from zing.task import Credits, ImageRequest, Listing, Moment, Task, TaskPage, TaskState, TaskView
 
 FOLDER = Path(__file__).parent / "golden"
 NOW, END = 1763630000.123, 1763630002.456
@@ -176,10 +176,23 @@ def _reply(words: Callable[..., Any], golden: dict[str, Any], case: dict[str, An
             return words(Credits(*case["credits"]))
         case "told":
             return Answer(200, words(view(golden, case["of"]), case["available"]))
+        case "followed":
+            return words(_moment(golden, case))
         case "fresh":
             return words(case["url"])
         case _:
             return words(view(golden, case["of"], **case.get("with", {})))
+
+
+def _moment(golden: dict[str, Any], case: dict[str, Any]) -> Moment:
+    if "moment" in case:
+        return Moment(1, **case["moment"] | {"state": TaskState(case["moment"]["state"])})
+    return ending(view(golden, case["of"]))
+
+
+def ending(view: TaskView) -> Moment:
+    """The moment in which a task ended so."""
+    return Moment(1999, view.task.state, view=view)
 
 
 def _of_error(case: dict[str, Any]) -> dict[str, Any]:

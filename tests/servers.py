@@ -158,6 +158,15 @@ def ended(server: Server, identity: str, seconds: float = 60.0) -> dict[str, Any
     return until(end, seconds)
 
 
+def events(text: str) -> list[tuple[int, dict[str, Any]]]:
+    """The events of a stream, as it is sent: the number and the data of each."""
+    blocks = [block.split("\n") for block in text.split("\n\n") if block]
+    told = [lines for lines in blocks if not lines[0].startswith(":")]
+    assert all(len(lines) == 2 for lines in told), text
+    pairs = [(first.split("id: "), second.split("data: ", 1)) for first, second in told]
+    return [(int(identity), json.loads(data)) for (_, identity), (_, data) in pairs]
+
+
 def broken(data: Path) -> list[str]:
     """The invariants that a data folder's database breaks."""
     store = Store(f"sqlite:///{data / 'zing.db'}")

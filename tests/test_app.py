@@ -565,6 +565,8 @@ def accepted(**changes: Any) -> Any:
         "authenticate_all": lambda texts: [SimpleNamespace(account_id="acct_1")] * len(texts),
         "submit_all": lambda askings: [Answered(view)] * len(askings),
         "look_all": away,
+        "glance_all": away,
+        "tell_refused": lambda _: None,
     }
     return SimpleNamespace(**usual | changes)
 

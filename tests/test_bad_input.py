@@ -60,6 +60,7 @@ ADDRESSES: list[tuple[str, str, str, bytes | None]] = [
     *((name, "POST", path, compact(LEAST[name])) for name, path in SUBMIT.items()),
     *((name, *requests.look(name, NO_TASK)) for name in NAMES),
     ("evolink", "POST", CANCEL, None),
+    ("evolink", "GET", f"/v1/tasks/{NO_TASK}/events", None),
     ("tensorslab", "POST", "/v1/images/deleteimagestask", compact({"taskids": [NO_TASK]})),
 ]
 

@@ -25,7 +25,7 @@ from zing.delivery import signed
 from zing.dialects.base import SIDE_MAX, SIDE_MIN, Dialect, Use
 from zing.dialects.manners import Manners, spoken
 from zing.documents import samples, schemas
-from zing.documents.curl import JSON_TYPE, MULTIPART_TYPE
+from zing.documents.curl import EVENTS_TYPE, JSON_TYPE, MULTIPART_TYPE
 from zing.egress import URL_MAX, Rules, check_url
 from zing.errors import BadCallback, BadPrompt
 from zing.task import Delivery, DeliveryState
@@ -63,12 +63,20 @@ class Operation:
     def check(self, status: int, body: Any, headers: Any = None) -> None:
         """The document has this status, and this body and these headers with it."""
         response = self.told["responses"][str(status)]
-        validator(self.document, response["content"][JSON_TYPE]["schema"]).validate(body)
-        for name in ("Retry-After", "Allow", "Idempotency-Replayed", *X_HEADERS):
+        (content,) = contents(response)
+        validator(self.document, content["schema"]).validate(body)
+        for name in ("Retry-After", "Allow", *OWN_HEADERS):
             assert name not in (headers or {}) or name in response["headers"], name
 
 
-X_HEADERS = (
+def contents(response: Any) -> list[Any]:
+    """What a reply holds, or each event of it; nothing where it has no body."""
+    return [*response.get("content", {}).values()]
+
+
+OWN_HEADERS = (
+    "Idempotency-Replayed",
+    "Preference-Applied",
     "X-Request-Id",
     "X-Zing-Prompt-Tokens",
     "X-Zing-Prompt-Words",
@@ -158,8 +166,9 @@ def test_every_code_of_the_table_of_errors_is_in_the_document(
 def test_every_sample_is_what_the_schema_says(operation: Operation) -> None:
     document = operation.document
     for status, response in operation.told["responses"].items():
-        for example in response["content"][JSON_TYPE]["examples"].values():
-            operation.check(int(status), example["value"])
+        for content in contents(response):
+            for example in content["examples"].values():
+                operation.check(int(status), example["value"])
     for content in operation.told.get("requestBody", {}).get("content", {}).values():
         for example in content["examples"].values():
             if content["schema"] != {"$ref": "#/components/schemas/ImageForm"}:
@@ -175,13 +184,13 @@ def test_every_sample_is_what_the_schema_says(operation: Operation) -> None:
 @each_described_operation
 def test_a_reply_with_a_member_more_or_less_is_no_reply(operation: Operation) -> None:
     for status, response in operation.told["responses"].items():
-        checked = validator(operation.document, response["content"][JSON_TYPE]["schema"])
-        for example in response["content"][JSON_TYPE]["examples"].values():
-            value = example["value"]
-            assert not checked.is_valid(value | {"more": 1})
-            for name in value.keys() & {"code", "error", "id", "data", "status"}:
-                less = {each: value[each] for each in value if each != name}
-                assert not checked.is_valid(less), (status, name)
+        for content in contents(response):
+            checked = validator(operation.document, content["schema"])
+            for value in (example["value"] for example in content["examples"].values()):
+                assert not checked.is_valid(value | {"more": 1})
+                for name in value.keys() & {"code", "error", "id", "data", "status"}:
+                    less = {each: value[each] for each in value if each != name}
+                    assert not checked.is_valid(less), (status, name)
 
 
 # Refused, and a schema cannot say it: what a prompt holds, how large a number in a text is, and
@@ -443,10 +452,18 @@ def test_every_example_is_answered_as_the_document_says(
 ) -> None:
     for kind, body in examples(operation):
         answer = send(server.http, operation, kind, body, known)
-        operation.check(answer.status_code, answer.json(), answer.headers)
-        if operation.identity not in CANCELS:
-            assert answer.status_code == 200
-            assert not refused(operation, answer.json()), answer.text
+        for each in told(operation, answer.status_code, answer.text):
+            operation.check(answer.status_code, each, answer.headers)
+            if operation.identity not in CANCELS:
+                assert answer.status_code == 200
+                assert not refused(operation, each), answer.text
+
+
+def told(operation: Operation, status: int, text: str) -> list[Any]:
+    """The body of a reply, or the data of each of its events."""
+    if EVENTS_TYPE in operation.told["responses"][str(status)]["content"]:
+        return [data for _, data in servers.events(text)]
+    return [json.loads(text)]
 
 
 def refused(operation: Operation, body: Any) -> bool:
@@ -519,15 +536,15 @@ def test_every_command_of_the_page_runs_as_it_is(
             timeout=60,
         )
         assert done.returncode == 0, done.stderr
-        body = json.loads(done.stdout)
-        if operation.identity not in CANCELS:
-            assert not refused(operation, body), body
-        assert any(fits(operation, status, body) for status in operation.told["responses"])
+        for body in told(operation, 200, done.stdout):
+            if operation.identity not in CANCELS:
+                assert not refused(operation, body), body
+            assert any(fits(operation, status, body) for status in operation.told["responses"])
 
 
 def fits(operation: Operation, status: str, body: Any) -> bool:
-    schema = operation.told["responses"][status]["content"][JSON_TYPE]["schema"]
-    return validator(operation.document, schema).is_valid(body)
+    found = [each["schema"] for each in contents(operation.told["responses"][status])]
+    return any(validator(operation.document, each).is_valid(body) for each in found)
 
 
 def test_nothing_is_written_before_it_is_asked_for() -> None:

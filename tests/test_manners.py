@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.goldens import VIEWS, asking, load, view
+from tests.goldens import VIEWS, asking, ending, load, view
 from zing import errors
 from zing.dialects import ALL
 from zing.dialects.base import Dialect, Use
 from zing.dialects.manners import Manners, spoken
 from zing.errors import BadPrompt
-from zing.task import Credits, Listing, TaskPage, TaskState
+from zing.task import Credits, Listing, Moment, TaskPage, TaskState
 
 MANNERS: dict[str, tuple[str, Manners]] = {
     "cancelled is failed": ("evolink", Manners(cancelled_is_failed=True)),
@@ -41,6 +41,10 @@ def given(use: Use, name: str) -> list[tuple[str, Any]]:
             return [("batch", [*views.values()])]
         case Use.LIST:
             return [("page", TaskPage((*views.values(),), 20, Listing((), 1, 20)))]
+        case Use.FOLLOW:
+            ends = [(of, ending(each)) for of, each in views.items() if each.task.state.ended]
+            steps = [(f"step {n}", Moment(n, TaskState.RUNNING, n, 8)) for n in range(9)]
+            return [("waits", Moment(0, TaskState.QUEUED, place=2)), *steps, *ends]
         case Use.CREDITS:
             return [("credits", Credits(1, 2, 3, 4))]
         case Use.LINK:
@@ -133,7 +137,13 @@ def test_a_cancelled_task_is_failed_wherever_evolink_shows_it_and_nothing_else_i
             assert dict(other) == dict(line) | words
 
 
-SHOWN = ("GET /v1/tasks/{id}", "DELETE /v1/tasks/{id}", "POST /v1/tasks/{id}/cancel", "told")
+SHOWN = (
+    "GET /v1/tasks/{id}",
+    "GET /v1/tasks/{id}/events",
+    "DELETE /v1/tasks/{id}",
+    "POST /v1/tasks/{id}/cancel",
+    "told",
+)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_every_address_is_on_the_page_about_the_apis() -> None:
 FACTS = {
     "1 side by side": 22,
     "2.1.1 EvoLink, submit": 17,
-    "2.1.2 EvoLink, query": 11,
+    "2.1.2 EvoLink, query": 13,
     "2.1.3 EvoLink, HTTP errors": 13,
     "2.1.4 EvoLink, the rest": 11,
     "2.2.1 kie.ai, submit": 7,

@@ -49,12 +49,13 @@ from zing.metrics import MEDIA_TYPE, Metrics
 from zing.service import Answered, Asking, Service
 from zing.store.group import COMMIT_WAIT_S, Group
 from zing.store.idem import Sent
-from zing.task import Delivery, Moment, Task, TaskState, TaskView
+from zing.task import Delivery, Moment, Task, TaskView
 
 READ_MAX = 64  # keys or tasks that are looked up together, at most
 WAIT_MAX_S = 60  # of a look that waits
 STILL_THERE_S = 15.0  # a sign of life on a stream that tells nothing, for the proxies between
-PREFER = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?=$|[,;\s])", re.ASCII)
+PREFER = re.compile(r"(?:^|,)\s*wait=(\d{1,9})\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
+EVENT_STREAM = "text/event-stream"
 STREAM = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx would keep the events back
@@ -296,10 +297,8 @@ class Endpoint:
     async def _look(self, public_id: str, account_id: str, request: Request) -> Answer:
         """The task as it is or, where the caller prefers to wait, in its end (RFC 7240)."""
         view = await self.parts.looks((public_id, account_id))
-        headers = {}
-        preferred = PREFER.search(request.headers.get("prefer", ""))
-        if preferred is not None:
-            wait_s = min(WAIT_MAX_S, int(preferred[1]))
+        wait_s, headers = _wait_s(request), {}
+        if wait_s is not None:
             headers = {"Preference-Applied": f"wait={wait_s}"}
             view = await self._ended(view, wait_s)
         answer = self.address.words(view)
@@ -311,26 +310,24 @@ class Endpoint:
         key = await self._key(request)
         (public_id,) = self.address.asks(self._fields(request, b""))
         view = await self.parts.looks((public_id, key.account_id))
-        last = events.resumed(request.headers.get("last-event-id"))
-        if view.task.state.ended and last >= events.end_number(view.task.attempt):
+        reader = events.Reader(request.headers.get("last-event-id"))
+        if view.task.state.ended and reader.last >= events.end_number(view.task.attempt):
             return Response(status_code=204)  # which ends a browser's trying again
+        if request.method == "HEAD":
+            return Response(headers=STREAM, media_type=EVENT_STREAM)
         self.parts.watch.check_room()
-        stream = self._events(view.task.public_id, last)
-        return StreamingResponse(stream, headers=STREAM, media_type="text/event-stream")
+        stream = self._events(view.task.public_id, reader)
+        return StreamingResponse(stream, headers=STREAM, media_type=EVENT_STREAM)
 
-    async def _events(self, public_id: str, last: int) -> AsyncIterator[str]:
+    async def _events(self, public_id: str, reader: events.Reader) -> AsyncIterator[str]:
         """Each moment of a task as an event, the last of them its end."""
-        place = -1
         async with aclosing(self.parts.watch.changes(public_id, STILL_THERE_S)) as changes:
             async for glance in changes:
                 if glance is None:
                     yield ": still there\n\n"
                     continue
-                for moment in events.moments(glance):
-                    moved = glance.state is TaskState.QUEUED and moment.place != place
-                    if moment.number > last or moved:
-                        yield self._event(moment)
-                        place, last = moment.place, moment.number
+                for moment in reader.news(glance):
+                    yield self._event(moment)
                 if glance.state.ended:
                     with suppress(ZingError):  # the reader comes again, with Last-Event-ID
                         view = await self.parts.looks((public_id, None))
@@ -437,6 +434,12 @@ class Endpoint:
                 await self.parts.watch.ended(view.task.public_id, wait_s)
                 view = await self.parts.looks((view.task.public_id, None))
         return view
+
+
+def _wait_s(request: Request) -> int | None:
+    """The seconds that a caller prefers to wait for the end of a task; None where it does not."""
+    preferred = PREFER.search(",".join(request.headers.getlist("prefer")))
+    return None if preferred is None else min(WAIT_MAX_S, int(preferred[1]))
 
 
 class Parted(Response):

@@ -84,6 +84,10 @@ HEADERS: Json = {
         "description": "What became of extending the prompt, where that was asked for.",
         "schema": {"enum": ["off", "done", "failed"]},
     },
+    "Preference-Applied": {
+        "description": "The wait that was asked for, where one was; 60 seconds at most.",
+        "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    },
     "Idempotency-Replayed": {
         "description": "The answer is that of an earlier request with the same Idempotency-Key.",
         "schema": {"enum": ["true"]},
@@ -91,7 +95,7 @@ HEADERS: Json = {
 }
 HEADERS_OF: dict[Use, tuple[str, ...]] = {
     Use.SUBMIT: ("Idempotency-Replayed", "X-Zing-Prompt-Extend"),
-    Use.LOOK: ("X-Zing-Prompt-Tokens", "X-Zing-Prompt-Words"),
+    Use.LOOK: ("X-Zing-Prompt-Tokens", "X-Zing-Prompt-Words", "Preference-Applied"),
 }
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
@@ -99,6 +103,30 @@ IDEMPOTENCY_KEY: Json = {
     "description": "A text of your choice without spaces. However often the same request is sent "
     "with it, there is one task and one charge; every repetition gets the first answer.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+PREFER: Json = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`wait=20`: the reply comes when the task has ended, or after 20 seconds as the "
+    "task is then (RFC 7240). What is no such wait is ignored.",
+    "schema": {"type": "string"},
+}
+LAST_EVENT_ID: Json = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The `id` of the last event that you have: only what came after it is sent. "
+    "What is no such id is ignored.",
+    "schema": {"type": "string"},
+}
+PARAMETERS: dict[str, Json] = {
+    "IdempotencyKey": IDEMPOTENCY_KEY,
+    "Prefer": PREFER,
+    "LastEventId": LAST_EVENT_ID,
+}
+PARAMETERS_OF: dict[Use, tuple[str, ...]] = {
+    Use.SUBMIT: ("IdempotencyKey",),
+    Use.LOOK: ("Prefer",),
+    Use.FOLLOW: ("LastEventId",),
 }
 BEARER: Json = {
     "type": "http",
@@ -126,11 +154,12 @@ class Operation:
 
     path      as the dialect's ROUTES have it
     returns   what a reply that is no refusal holds, in a sentence
-    reply     the schema of such a reply
+    reply     the schema of such a reply; of a stream, that of each event's `data`
     answers   samples of such replies, by name
     refusals  the errors that it may answer with, beside those of its use and of every address
     bodies    by Content-Type; none where the request has no body
     links     OpenAPI's, of a reply that is no refusal
+    empty     by HTTP status, what a reply without a body says
     """
 
     method: str
@@ -147,6 +176,8 @@ class Operation:
     body_required: bool = True
     links: Json = field(default_factory=dict)
     callbacks: Json = field(default_factory=dict)
+    media_type: str = curl.JSON_TYPE
+    empty: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -207,7 +238,7 @@ def document(api: Api, origin: str) -> Json:
             "schemas": api.schemas,
             "responses": {"UnknownRoute": _refusal(api, [UnknownRoute()])},
             "headers": HEADERS,
-            "parameters": {"IdempotencyKey": IDEMPOTENCY_KEY},
+            "parameters": PARAMETERS,
             "securitySchemes": {"key": api.security},
         },
         "x-errors": _error_table(api),
@@ -215,16 +246,15 @@ def document(api: Api, origin: str) -> Json:
 
 
 def _operation(api: Api, operation: Operation) -> Json:
-    parameters = [*operation.parameters]
-    if api.route(operation).use is Use.SUBMIT:
-        parameters.append({"$ref": "#/components/parameters/IdempotencyKey"})
+    names = PARAMETERS_OF.get(api.route(operation).use, ())
+    headers = [{"$ref": f"#/components/parameters/{name}"} for name in names]
     made: Json = {
         "operationId": operation_id(api.dialect, operation.name),
         "tags": [api.dialect.NAME],
         "summary": operation.summary,
         "description": operation.text,
         "security": [{"key": []}],
-        "parameters": parameters,
+        "parameters": [*operation.parameters, *headers],
         "responses": _responses(api, operation),
         "x-codeSamples": _code_samples(api, operation),
     }
@@ -247,6 +277,7 @@ def _responses(api: Api, operation: Operation) -> Json:
     for error in api.errors(operation):
         refused.setdefault(api.dialect.refused(error).status, []).append(error)
     responses = {status: _refusal(api, errors) for status, errors in refused.items()}
+    responses |= {status: _headed(text, ()) for status, text in operation.empty.items()}
     for status in {answer.status for answer in operation.answers.values()}:
         done = _done(api, operation, status)
         responses[status] = _either(done, responses[status]) if status in responses else done
@@ -260,7 +291,7 @@ def _done(api: Api, operation: Operation, status: int) -> Json:
         if answer.status == status
     }
     names = HEADERS_OF.get(api.route(operation).use, ())
-    response = _response(operation.returns, operation.reply, examples, names)
+    response = _response(operation.returns, operation.reply, examples, names, operation.media_type)
     return response | ({"links": operation.links} if operation.links else {})
 
 
@@ -288,12 +319,23 @@ def code(api: Api, answer: Answer) -> Any:
     return found
 
 
-def _response(text: str, schema: Json, examples: Json, headers: Sequence[str]) -> Json:
+def _response(
+    text: str,
+    schema: Json,
+    examples: Json,
+    headers: Sequence[str],
+    media_type: str = curl.JSON_TYPE,
+) -> Json:
+    content = {media_type: {"schema": schema, "examples": examples}}
+    return _headed(text, headers) | {"content": content}
+
+
+def _headed(text: str, headers: Sequence[str]) -> Json:
+    """A response without a body."""
     names = ["X-Request-Id", *headers]
     return {
         "description": text,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
-        "content": {curl.JSON_TYPE: {"schema": schema, "examples": examples}},
     }
 
 
@@ -329,7 +371,7 @@ def _code_samples(api: Api, operation: Operation) -> list[Json]:
     known = {samples.task_id(api.dialect): "TASK", samples.link(api.dialect): "LINK"}
     found = []
     for name, call in _calls(operation).items():
-        line = curl.line(call, api.authorization, known)
+        line = curl.line(call, api.authorization, known, operation.media_type)
         source = "\n".join([*_before(api, line), line])
         found.append({"lang": "Shell", "label": name, "source": source})
     return found

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 JSON_TYPE = "application/json"
 MULTIPART_TYPE = "multipart/form-data"
+EVENTS_TYPE = "text/event-stream"
 URLENCODED_TYPE = "application/x-www-form-urlencoded"
 IN_QUOTES = "'\"{}\"'"  # a variable within single quotes: they end, and begin again behind it
 
@@ -23,11 +24,17 @@ class Call:
     body: Any
 
 
-def line(call: Call, authorization: str, known: Mapping[str, str]) -> str:
-    """The command for a call; values that are `known` are written as shell variables."""
+def line(
+    call: Call, authorization: str, known: Mapping[str, str], answered: str = JSON_TYPE
+) -> str:
+    """The command for a call; values that are `known` are written as shell variables.
+
+    A reply of events is printed as it comes.
+    """
     query = f"?{urlencode(call.query)}" if call.query else ""
     address = _with_variables(f"$ZING{call.path}{query}", known, "{}")
-    parts = [f'curl -s "{address}" -H "Authorization: {authorization}"']
+    command = "curl -sN" if answered == EVENTS_TYPE else "curl -s"
+    parts = [f'{command} "{address}" -H "Authorization: {authorization}"']
     if call.method != ("POST" if call.kind else "GET"):
         parts[0] = parts[0].replace("curl -s", f"curl -s -X {call.method}")
     parts += [_with_variables(each, known, IN_QUOTES) for each in _data(call)]

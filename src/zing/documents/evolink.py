@@ -6,7 +6,7 @@ from zing.dialects import evolink
 from zing.dialects.base import Answer, Dialect
 from zing.documents import callbacks, samples, schemas
 from zing.documents.base import BEARER, Api, Body, Operation, operation_id, route
-from zing.documents.curl import JSON_TYPE
+from zing.documents.curl import EVENTS_TYPE, JSON_TYPE
 from zing.documents.schemas import (
     Json,
     answered,
@@ -56,6 +56,7 @@ def api(dialect: Dialect) -> Api:
             _list(dialect),
             _batch(dialect),
             _look(dialect),
+            _follow(dialect),
             _cancel(dialect, "DELETE", "/v1/tasks/{id}", "delete"),
             _cancel(dialect, "POST", "/v1/tasks/{id}/cancel", "cancel"),
             _credits(dialect),
@@ -115,12 +116,36 @@ def _look(dialect: Dialect) -> Operation:
         path=path,
         name="look",
         summary="Look at a task",
-        text="Once in one or two seconds is often enough.",
+        text="Once in one or two seconds is often enough; `Prefer: wait=20` needs no second look.",
         returns="The task as it is.",
         reply=ref("Task"),
         answers=_answers(dialect, method, path, [*samples.views(dialect, LEAST)]),
         refusals=(UnknownTask(), UnknownRoute()),
         parameters=(_path_id(dialect),),
+    )
+
+
+def _follow(dialect: Dialect) -> Operation:
+    method, path = "GET", "/v1/tasks/{id}/events"
+    words_of = route(dialect, method, path).words
+    moments = samples.moments(dialect, LEAST)
+    return Operation(
+        method=method,
+        path=path,
+        name="follow",
+        summary="Follow a task",
+        text="Server-sent events, as they happen: the place in the queue, each step, the end. "
+        "First come those that were before. Every event has an `id`, a number that grows, and as "
+        "`data` one line of JSON; the last one's is the task in its end, and the stream ends. "
+        "A line that begins with a colon says that nothing has happened for 15 seconds. Where the "
+        "connection breaks or the server stops, ask again with `Last-Event-ID`.",
+        returns="The events; the schema is that of each one's `data`.",
+        reply={"anyOf": [ref("Waiting"), ref("Drawing"), ref("Task")]},
+        answers={name: words_of(moment) for name, moment in moments.items()},
+        refusals=(UnknownTask(), UnknownRoute()),
+        parameters=(_path_id(dialect),),
+        media_type=EVENTS_TYPE,
+        empty={204: "The task has ended, and `Last-Event-ID` is that of its end."},
     )
 
 
@@ -212,6 +237,8 @@ def _schemas() -> Json:
     return {
         "ImageRequest": _image_request(),
         "Task": _task(),
+        "Waiting": _waiting(),
+        "Drawing": _drawing(),
         "TaskPage": _task_page(),
         "Credits": _money(),
         "Refusal": _refusal(),
@@ -287,6 +314,29 @@ def _usage() -> Json:
     )
     one = [{"required": ["credits_reserved"]}, {"required": ["credits_used"]}]
     return usage | {"oneOf": one}
+
+
+def _waiting() -> Json:
+    return answered(
+        {
+            "status": words([evolink.STATES[TaskState.QUEUED]]),
+            "progress": said("Percent.", words([0])),
+            "queue_place": said("Tasks that are drawn before it; an estimate.", integer(0)),
+        }
+    )
+
+
+def _drawing() -> Json:
+    return answered(
+        {
+            "status": words([evolink.STATES[TaskState.RUNNING]]),
+            "progress": said("Percent.", integer(1, 99)),
+            "step": said("So many steps are done.", integer(0)),
+            "steps": said("So many there are.", integer(1)),
+            "preview": said("The picture so far, as a data URL.", string(pattern="^data:image/")),
+        },
+        optional=["preview"],
+    )
 
 
 def _task_page() -> Json:

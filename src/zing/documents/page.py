@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from zing.documents.curl import JSON_TYPE
 from zing.documents.schemas import Json
 
 STYLE = "/docs/style.css"
@@ -158,17 +159,23 @@ def _name(reference: Json) -> str:
 
 def _response(status: str, response: Json) -> str:
     """One status; its samples are folded away."""
-    content = response["content"]["application/json"]
+    headers = ", ".join(_code(name) for name in response["headers"])
+    contents = response.get("content", {}).items()
+    return (
+        f"<details><summary><b>{escape(status)}</b> {_text(response['description'])}</summary>"
+        f"<p>Headers: {headers}</p>{''.join(_replied(*each) for each in contents)}</details>"
+    )
+
+
+def _replied(media_type: str, content: Json) -> str:
+    """The body of a reply, or each event of a stream: its members and its samples."""
     samples = [
         f"<p>{escape(each.get('summary', name))}</p><pre>{escape(_json(each['value']))}</pre>"
         for name, each in content["examples"].items()
     ]
-    headers = ", ".join(_code(name) for name in response["headers"])
+    kind = "" if media_type == JSON_TYPE else f"<p>{_code(media_type)}</p>"
     done = "" if _is_refusal(content["schema"]) else _members(_reply(content["schema"]))
-    return (
-        f"<details><summary><b>{escape(status)}</b> {escape(response['description'])}</summary>"
-        f"<p>Headers: {headers}</p>{done}{''.join(samples)}</details>"
-    )
+    return f"{kind}{done}{''.join(samples)}"
 
 
 def _is_refusal(schema: Json) -> bool:

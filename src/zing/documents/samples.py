@@ -2,17 +2,19 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from zing.blobs import LINK_PATH
 from zing.dialects.base import Dialect
 from zing.errors import Blocked, Cancelled, ZingError
-from zing.task import ImageRequest, Task, TaskState, TaskView
+from zing.task import ImageRequest, Moment, Task, TaskState, TaskView
 
 PROMPT = "a red barn in a green field"
 COST = 26_000  # micro-credits
 CREATED_AT, ENDED_AT = 1763630000.123, 1763630002.456
 ORIGIN = "https://img.example"
+PREVIEW = "data:image/webp;base64,UklGRgAAAABXRUJQ"  # only begins as one does
 
 
 def task_id(dialect: Dialect) -> str:
@@ -33,6 +35,19 @@ def views(dialect: Dialect, fields: Mapping[str, Any]) -> dict[str, TaskView]:
         "succeeded": _view(dialect, fields, TaskState.SUCCEEDED, progress=100),
         "blocked": _view(dialect, fields, TaskState.FAILED, error=Blocked()),
         "cancelled": _view(dialect, fields, TaskState.CANCELLED, error=Cancelled()),
+    }
+
+
+def moments(dialect: Dialect, fields: Mapping[str, Any]) -> dict[str, Moment]:
+    """What may happen to the task, each as it is told."""
+    running = Moment(4, TaskState.RUNNING, step=3, steps=8)
+    return {
+        "queued": Moment(0, TaskState.QUEUED, place=2),
+        "running": running,
+        "preview": replace(running, preview=PREVIEW),
+    } | {
+        name: Moment(1999, view.task.state, view=view)
+        for name, view in ended(dialect, fields).items()
     }
 
 

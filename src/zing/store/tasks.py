@@ -1,7 +1,7 @@
 """Reading tasks: rows to nouns, look-ups, lists, and what was measured of those that ended."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,6 @@ from zing.store.schema import lane, task, worker
 from zing.store.schema import outbox as callbacks
 from zing.task import STEPS_DEFAULT, DeliveryState, ImageRequest, Listing, Task, TaskState
 
-PLACES_MAX = 1000  # of an account: who is behind them is told that so many are before it
 MEASURED = 20  # so many of the last pictures of a kind are the measure for the next
 
 
@@ -59,12 +58,18 @@ _GLANCE = (
     .where(task.c.public_id.in_(bindparam("ids", expanding=True)))
 )
 _LANES = select(lane.c.account_id, lane.c.queued).where(lane.c.queued > 0)
-_LINE = (
-    select(task.c.id)
-    .where(task.c.account_id == bindparam("account"), task.c.state == TaskState.QUEUED)
-    .order_by(task.c.priority, task.c.id)
-    .limit(PLACES_MAX)
+_IN_LINE = (
+    select(
+        task.c.id,
+        func.row_number()
+        .over(partition_by=task.c.account_id, order_by=(task.c.priority, task.c.id))
+        .label("number"),
+    )
+    .where(task.c.account_id.in_(bindparam("accounts", expanding=True)))
+    .where(task.c.state == TaskState.QUEUED)
+    .subquery()
 )
+_LINE = select(_IN_LINE).where(_IN_LINE.c.id.in_(bindparam("ids", expanding=True)))
 _A_WORKER = select(worker.c.progress).where(worker.c.state == "ready").limit(1)
 _ENDED = [state for state in TaskState if state.ended]
 # How a request is kept whose words were forgotten; no prompt that was taken is empty.
@@ -189,32 +194,30 @@ def looks_at(connection: Connection, found: Sequence[tuple[Task, str]], now: flo
 def glance(connection: Connection, public_ids: Sequence[str]) -> dict[str, Glance]:
     """What of these tasks changes while they are waited for, by their ids."""
     rows = connection.execute(_GLANCE, {"ids": public_ids}).all()
-    queued = [row for row in rows if row.state == TaskState.QUEUED]
-    places = _places(connection, {row.account_id for row in queued}) if queued else {}
-    return {row.public_id: _glance(row, places.get(row.id, PLACES_MAX)) for row in rows}
+    queued = {row.id: row.account_id for row in rows if row.state == TaskState.QUEUED}
+    places = _places(connection, queued) if queued else {}
+    return {row.public_id: _glance(row, places.get(row.id, 0)) for row in rows}
 
 
 def _glance(row: Row[Any], place: int) -> Glance:
     state = TaskState(row.state)
     said = json.loads(row.progress or "{}").get(row.id) if state is TaskState.RUNNING else None
     step, steps, *preview = said or (0, json.loads(row.request).get("steps", STEPS_DEFAULT))
-    waits = place if state is TaskState.QUEUED else 0
-    return Glance(state, row.attempt, step, steps, waits, *preview)
+    return Glance(state, row.attempt, step, steps, place, *preview)
 
 
-def _places(connection: Connection, accounts: Iterable[str]) -> dict[str, int]:
-    """How many tasks are drawn before each of these accounts' queued ones, by their ids.
+def _places(connection: Connection, queued: Mapping[str, str]) -> dict[str, int]:
+    """How many tasks are drawn before each of these queued ones, given with their accounts.
 
     As lanes take turns, those of its own before it and as many of each other lane. An estimate:
     weights, and those who come later, are not counted.
     """
     lanes = {row.account_id: row.queued for row in connection.execute(_LANES)}
-    places = {}
-    for account_id in accounts:
-        others = [queued for other, queued in lanes.items() if other != account_id]
-        for before, identity in enumerate(connection.scalars(_LINE, {"account": account_id})):
-            places[identity] = before + sum(min(queued, before) for queued in others)
-    return places
+    line = {"accounts": sorted(set(queued.values())), "ids": list(queued)}
+    before = {row.id: row.number - 1 for row in connection.execute(_LINE, line)}
+    of_all = {n: sum(min(each, n) for each in lanes.values()) for n in set(before.values())}
+    own = {each: min(lanes[account_id], before[each]) for each, account_id in queued.items()}
+    return {each: n + of_all[n] - own[each] for each, n in before.items()}
 
 
 def queue_state(connection: Connection, now: float) -> tuple[int, int]:
