@@ -247,7 +247,7 @@ AUTHORIZATIONS: dict[str, str | bytes | None] = {
     "UTF-8": "Bearer 钥匙🔑".encode(),
     "SQL": "Bearer zk_live_' OR 1=1 --",
     "9 kB": "Bearer " + "x" * 9_000,
-    "60 kB": "Bearer zk_live_" + "0" * 60_000,
+    "15 kB": "Bearer zk_live_" + "0" * 15_000,
 }
 
 

@@ -284,7 +284,7 @@ def test_a_clock_that_went_back_behind_the_database(subject: Subject, database_u
     later = time.time() + 3600
 
     def accept(tx: Connection) -> None:
-        queue.accept(tx, submission(account_id), later)
+        queue.accept(tx, [submission(account_id)], later)
 
     asked = replace(subject, database=database_url)
     assert found(asked, "clock").ok
@@ -422,7 +422,7 @@ def test_certificate_files_that_are_not_there_or_no_certificate(
 ) -> None:
     assert "both" in fault(replace(subject, tls_cert="one.pem"), "tls")
     gone = str(tmp_path / "gone.pem")
-    assert "No such file" in fault(replace(subject, tls_cert=gone, tls_key=gone), "tls")
+    assert "is not there" in fault(replace(subject, tls_cert=gone, tls_key=gone), "tls")
     odd = tmp_path / "odd.pem"
     odd.write_text("no certificate")
     assert "cannot be used" in fault(replace(subject, tls_cert=str(odd), tls_key=str(odd)), "tls")

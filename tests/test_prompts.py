@@ -228,7 +228,7 @@ def test_the_answers_of_idempotency_keys_hold_no_prompt(house: House) -> None:
 def test_the_log_tells_no_word_where_none_is_kept(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "zing.worker")
+    caplog.set_level(logging.INFO, "zing.task")
     studio = Studio(store, tmp_path, worker.Rules(6.0, 60.0, 86_400.0, keep_prompts=False))
     made = studio.accept()
 
@@ -236,8 +236,16 @@ def test_the_log_tells_no_word_where_none_is_kept(
         yield replace(picture(order), understood=(WORD,))
 
     studio.run(draw)
-    said = [each.getMessage() for each in caplog.records if "is drawn" in each.getMessage()]
-    assert said == [f"task {made.public_id} is drawn"]
+    (said,) = [each.getMessage() for each in caplog.records if made.public_id in each.getMessage()]
+    assert "understood" not in said
+    assert WORD not in caplog.text
+
+
+def test_prompts_that_are_not_kept_are_in_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZING_METADATA", "on")
+    assert worker.Rules.read().metadata
+    monkeypatch.setenv("ZING_KEEP_PROMPTS", "no")
+    assert not worker.Rules.read().metadata
 
 
 def test_forgotten_words_are_not_in_the_file_either(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def keep(store: Store, size: int, expires_at: float = NOW + 86_400) -> None:
     """The row of a picture of this size."""
     task_id = queue.task_id(NOW)
     kept = replace(kept_file(task_id, expires_at), bytes=size)
-    store.write(lambda tx: files.add(tx, task_id, kept))
+    store.write(lambda tx: files.add(tx, [(task_id, kept)]))
 
 
 def count(made: Room, most: int = 50) -> int:

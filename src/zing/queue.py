@@ -148,7 +148,7 @@ _CLAIMED = (
         attempt=task.c.attempt + 1,
         worker_id=bindparam("worker"),
         # One for each: the same random half, and the task's own.
-        claim_token=bindparam("token", type_=String) + func.substr(task.c.id, 13),
+        claim_token=bindparam("token", type_=String) + func.substr(task.c.id, 13, 16),
         started_at=bindparam("now"),
         updated_at=bindparam("now"),
     )

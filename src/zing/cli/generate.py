@@ -178,11 +178,18 @@ def _draw(engine: LocalEngine, order: Order) -> Picture:
     return picture
 
 
+def _asked(order: Order) -> dict[str, Any]:
+    """What makes the picture, by name."""
+    asked = dataclasses.asdict(order)
+    del asked["previews"]  # nobody sees any here
+    return asked
+
+
 def _metadata(order: Order, picture: Picture, model: str) -> Metadata:
     from zing.metadata import Metadata
 
     return Metadata(
-        **dataclasses.asdict(order),
+        **_asked(order),
         model=model,
         prompt_tokens=picture.prompt_tokens,
         prompt_tokens_used=picture.prompt_tokens_used,
@@ -203,7 +210,7 @@ def _result(
     return {
         "file": str(file),
         "model": model,
-        **dataclasses.asdict(order),
+        **_asked(order),
         "rendered": list(picture.rendered),
         "prompt_tokens": picture.prompt_tokens,
         "prompt_tokens_used": picture.prompt_tokens_used,
