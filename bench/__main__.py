@@ -1,6 +1,6 @@
 """`python -m bench`: the engine beside diffusers; `python -m bench NAME`: what else is measured.
 
-docs/bench.md says what the rows mean.
+docs/bench.md and docs/performance.md say what the rows mean.
 """
 
 import argparse
