@@ -52,6 +52,7 @@ from zing.store.idem import Sent
 from zing.task import Delivery, Moment, Task, TaskView
 
 READ_MAX = 64  # keys or tasks that are looked up together, at most
+READ_WAIT_S = 0.001  # where several come at once: sets of two or three cost more than it saves
 WAIT_MAX_S = 60  # of a look that waits
 STILL_THERE_S = 15.0  # a sign of life on a stream that tells nothing, for the proxies between
 PREFER = re.compile(r"(?:^|,)\s*wait=(\d{1,9})\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
@@ -72,6 +73,8 @@ REQUEST_ID = "zing.request_id"  # its place in a request's scope
 _CALLERS_NAME = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger(__name__)
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -125,12 +128,12 @@ class Wiring:
     @cached_property
     def keys(self) -> Group[str, Key]:
         """The keys that texts are."""
-        return Group(self.service.authenticate_all, READ_MAX)
+        return Group(self.service.authenticate_all, READ_MAX, READ_WAIT_S)
 
     @cached_property
     def looks(self) -> Group[tuple[str, str | None], TaskView]:
         """The tasks of ids as they are now, for the accounts that ask."""
-        return Group(self.service.look_all, READ_MAX)
+        return Group(self.service.look_all, READ_MAX, READ_WAIT_S)
 
     @cached_property
     def watch(self) -> Watch:
@@ -611,4 +614,4 @@ def _json(
 
 def _compact(body: Mapping[str, Any]) -> str:
     """Compact JSON, fields in their order: shell clients search it as text."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODE(body)
