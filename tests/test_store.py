@@ -145,6 +145,27 @@ def test_a_reader_does_not_wait_for_a_writer(sqlite: Store, path: Path) -> None:
         assert sqlite.read(count) == 0
 
 
+def test_reads_do_not_queue_behind_writers(store: Store) -> None:
+    """As many writers as there may be connections wait for one another; who looks does not."""
+    store.write(add)
+    started, go = threading.Semaphore(0), threading.Event()
+
+    def slow(tx: Connection) -> None:
+        tx.execute(account.update().values(available=account.c.available))
+        started.release()
+        go.wait(20)
+
+    with ThreadPoolExecutor(3 * database.READERS) as pool:
+        writers = [pool.submit(store.write, slow) for _ in range(3 * database.READERS)]
+        try:
+            assert started.acquire(timeout=20)
+            assert store.read(count) == 1
+        finally:
+            go.set()
+        for each in writers:
+            each.exception()
+
+
 def test_a_database_that_stays_busy_is_unavailable_to_every_thread(path: Path, hasty: None) -> None:
     with opened(f"sqlite:///{path}") as store:
         with written_by_another(path), ThreadPoolExecutor(8) as pool:
