@@ -56,7 +56,7 @@ from zing.task import DeliveryState, Ended, ImageRequest, Task, TaskState
 ATTEMPTS_MAX = 3
 QUEUE_MAX = 10_000
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
-KIND_WITHIN = 64  # so many tasks of a lane are looked at for those of a claim's kind
+KIND_WITHIN = 32  # so many tasks of a lane are looked at for those of a claim's kind
 EXPIRED_AT_ONCE = 100
 # No lease of a right clock ends this far ahead: the clock was set back since it was written.
 FAR_S = 120.0
@@ -523,10 +523,9 @@ def _choose(
         return []
     waiting = {head.account_id: [head.id]}
     if count > 1:
-        # No more lanes than tasks can have their turn.
-        accounts = {f"account_{n}": each.account_id for n, each in enumerate(lanes[:count])}
+        accounts = {f"account_{n}": each.account_id for n, each in enumerate(lanes)}
         of_kind = {"kind": head.compat, "count": count, **accounts, **queued}
-        for row in connection.execute(_of_kind(len(accounts)), of_kind):
+        for row in connection.execute(_of_kind(len(lanes)), of_kind):
             if row.id != head.id:
                 waiting.setdefault(row.account_id, []).append(row.id)
     chosen = _in_turn(lanes, waiting, head.account_id, count)
