@@ -353,6 +353,7 @@ def test_nothing_is_written_but_the_data_folder_and_tmp(tmp_path: Path) -> None:
     data.mkdir()
     confined = ["bwrap", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev"]
     confined += ["--proc", "/proc", "--tmpfs", "/tmp", "--bind", str(data), str(data)]
+    confined += ["--ro-bind", str(ROOT), str(ROOT)]  # which may be a checkout in /tmp
     confined += ["--unshare-user", "--uid", "10001", "--gid", "10001", "--cap-drop", "ALL"]
     with serving(data, inside=confined, HOME="/tmp") as server:
         (worker,) = until(lambda: children(server.children()[0]))

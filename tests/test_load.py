@@ -130,7 +130,8 @@ def test_sigkill_of_the_service_loses_nothing_that_was_answered(tmp_path: Path) 
             server.process.kill()
             server.process.wait()
         until(lambda: not alive(worker))
-        assert clients.faults == []
+        # A reply that was on its way was cut with everything else.
+        assert [each for each in clients.faults if not each.startswith("peer closed")] == []
         assert clients.accepted <= kept(data).keys()
         assert broken(data) == []
     with serving(data, ZING_LEASE="2") as again:

@@ -51,7 +51,7 @@ TASK: dict[str, Any] = {
 }
 ENDED = {"state": "succeeded", "ended_at": NOW, "id": "t1"}
 QUEUED = {"state": "queued", "ended_at": None, "id": "t2", "public_id": "t2", "attempt": 0}
-FILE = {"id": "f1", "task_id": "t1", "blob_key": "k", "sha256": "0", "bytes": 1, "suffix": ".png"}
+FILE = {"id": "f1", "task_id": "t1", "blob_key": "k", "sha256": "0", "bytes": 9, "suffix": ".png"}
 
 Rows = list[tuple[str, dict[str, Any]]]
 

@@ -67,7 +67,9 @@ def submit(server: servers.Server, key: str, name: str, url: str, **fields: Any)
 
 
 def told(receiver: Receiver, count: int = 1) -> list[Sent]:
-    return servers.until(lambda: receiver.requests if len(receiver.requests) >= count else None)
+    return servers.until(
+        lambda: receiver.requests if len(receiver.requests) >= count else None, 30 + count
+    )
 
 
 def store_of(server: servers.Server) -> Store:
