@@ -51,8 +51,13 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @contextmanager
-def healthy(site: Running, address: str = "127.0.0.1") -> Iterator[None]:
-    """A client that asks on all the while, and is answered each time and soon."""
+def healthy(
+    site: Running, address: str = "127.0.0.1", fine: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """A client that asks on all the while, and is answered each time and soon.
+
+    fine  after these it connects again and asks on
+    """
     stop = threading.Event()
     faults: list[object] = []
     answered: list[int] = []
@@ -69,10 +74,13 @@ def healthy(site: Running, address: str = "127.0.0.1") -> Iterator[None]:
                 stop.wait(0.02)
 
     def watched() -> None:
-        try:
-            ask()
-        except Exception as error:  # noqa: BLE001 - told below, in the test's own thread
-            faults.append(error)
+        while not (stop.is_set() or faults):
+            try:
+                ask()
+            except fine:
+                continue
+            except Exception as error:  # noqa: BLE001 - told below, in the test's own thread
+                faults.append(error)
 
     thread = threading.Thread(target=watched)
     thread.start()
@@ -397,7 +405,8 @@ def test_a_crowd_of_idle_connections_makes_room(first: bytes, addresses: int) ->
     patient = replace(SHORT, head_s=60.0, connections=64)
     with (
         running(patient) as site,
-        healthy(site),
+        # Where all others are being answered at that moment, it is the idle one that makes room.
+        healthy(site, fine=(ConnectionResetError,)),
         crowd(site, 300, first, addresses),
         site.peer("127.0.0.2") as late,
     ):
