@@ -15,9 +15,10 @@ from tests.servers import EVOLINK, Server, broken, ended, serving, submit, until
 from zing import config, queue
 from zing.blobs import Blobs
 from zing.config import BLOBS_QUOTA, DISK_FLOOR
+from zing.disk import FILES_FLOOR
 from zing.errors import BadSetting, Unavailable
 from zing.housekeeper import SWEEP_EVERY_S, Housekeeper
-from zing.room import FILES_FLOOR, LOOK_EVERY_S, PICTURE_BYTES, RETRY_S, Bounds, Room
+from zing.room import LOOK_EVERY_S, PICTURE_BYTES, RETRY_S, Bounds, Room
 from zing.store import Store, files
 
 GIB = 2**30

@@ -27,6 +27,7 @@ from zing.errors import (
 )
 from zing.keys import Key
 from zing.queue import Claim, Outcome
+from zing.room import Bounds, Room
 from zing.service import UNMEASURED_S, Asking, Served, Service, Terms
 from zing.store import Store, switches
 from zing.store.files import File
@@ -36,6 +37,7 @@ from zing.task import SEED_MAX, ImageRequest, TaskState, TaskView
 DAY_S = 86_400.0
 PEPPER = b"p" * 32
 ASKED = ImageRequest("a cat", 64, 64)
+NO_ROOM = Bounds(quota=0, floor=0)
 
 
 @dataclass
@@ -431,6 +433,18 @@ def test_a_running_task_needs_what_is_left_of_it_and_at_least_a_second(desk: Des
 # The rest.
 
 
+def test_it_says_that_there_is_no_room_and_is_ready_to_show_what_was_drawn(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.worker()
+    full = replace(desk, service=replace(desk.service, room=Room(desk.store, [tmp_path], NO_ROOM)))
+    with pytest.raises(Unavailable, match="no room"):
+        full.submit()
+    facts = full.service.ready()
+    assert (facts["ready"], "no room" in facts["room"]) == (True, True)
+    assert desk.count() == 0
+
+
 def test_it_is_ready_when_a_worker_is(desk: Desk) -> None:
     facts = desk.service.ready()
     rooms = facts.pop("disk")
@@ -445,6 +459,7 @@ def test_it_is_ready_when_a_worker_is(desk: Desk) -> None:
         "queue": {"queued": 0, "limit": 10_000},
         "maintenance": False,
         "moderation": "basic",
+        "room": "ok",
     }
     assert set(rooms) == {"pictures"} | ({"database"} if desk.store.sqlite else set())
     assert all(each["ok"] and each["free"] > 0 for each in rooms.values())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 2**20
+FILES_FLOOR = 100  # names that stay free on a file system that counts them
 FLOOR = 16 * MIB  # with less the service is not ready: some pictures, and the database's log
 
 
@@ -29,9 +30,9 @@ def room(folder: Path) -> Room:
         free = found.f_bavail * found.f_frsize
     except OSError as error:
         return Room(0, f"cannot be looked at: {error.strerror}")
-    if not os.access(place, os.W_OK | os.X_OK):
+    if found.f_flag & os.ST_RDONLY or not os.access(place, os.W_OK | os.X_OK):
         return Room(free, "cannot be written")
-    if found.f_files and not found.f_favail:
+    if found.f_files and found.f_favail < FILES_FLOOR:
         return Room(free, "has no room for another file")
     return Room(free)
 

@@ -525,7 +525,8 @@ def _choose(
     if count > 1:
         accounts = {f"account_{n}": each.account_id for n, each in enumerate(lanes)}
         of_kind = {"kind": head.compat, "count": count, **accounts, **queued}
-        for row in connection.execute(_of_kind(len(lanes)), of_kind):
+        rows = connection.execute(_of_kind(len(lanes)), of_kind)
+        for row in sorted(rows, key=lambda each: (each.priority, each.id)):
             if row.id != head.id:
                 waiting.setdefault(row.account_id, []).append(row.id)
     chosen = _in_turn(lanes, waiting, head.account_id, count)
@@ -541,14 +542,14 @@ def _lock(connection: Connection, ids: list[str]) -> Sequence[Any]:
 
 @cache
 def _of_kind(lanes: int) -> Select[Any]:
-    """The first tasks of a kind in so many lanes, each lane's in their order."""
+    """The first tasks of a kind in so many lanes."""
     each = []
     for number in range(lanes):
         mine = task.c.account_id == bindparam(f"account_{number}")
         front = select(task.c.id, task.c.account_id, task.c.compat, task.c.priority)
         front = front.where(mine, *_QUEUED).order_by(task.c.priority, task.c.id)
         first = front.limit(KIND_WITHIN).subquery()
-        kind = select(first.c.id, first.c.account_id).where(first.c.compat == bindparam("kind"))
+        kind = select(first).where(first.c.compat == bindparam("kind"))
         kind = kind.order_by(first.c.priority, first.c.id).limit(bindparam("count"))
         each.append(select(kind.subquery()))
     return select(union_all(*each).subquery())

@@ -4,14 +4,13 @@ Asked before each accept, so it looks around once a second at most and counts in
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zing import config
+from zing import config, disk
 from zing.config import BLOBS_QUOTA, DISK_FLOOR
 from zing.errors import Unavailable
 from zing.store import Store, files, tasks
@@ -21,7 +20,6 @@ LOOK_EVERY_S = 1.0
 LOOK_SHARE = 0.05
 # What a task that is accepted is promised: the PNG of a large photograph has fewer bytes.
 PICTURE_BYTES = 2 * 2**20
-FILES_FLOOR = 100  # names that stay free on a file system that counts them
 RETRY_S = 30
 
 log = logging.getLogger(__name__)
@@ -104,14 +102,10 @@ class Room:
 
     def _free(self, folder: Path) -> int:
         """Bytes that pictures may take in a folder; none where nothing can be written."""
-        try:
-            found = os.statvfs(folder)
-        except OSError:
+        found = disk.room(folder)
+        if found.trouble or disk.existing(folder) != folder:
             return 0
-        nameless = found.f_files > 0 and found.f_favail < FILES_FLOOR
-        if nameless or found.f_flag & os.ST_RDONLY:
-            return 0
-        return found.f_bavail * found.f_frsize - self._bounds.floor
+        return found.free - self._bounds.floor
 
 
 def _said(where: str) -> str:

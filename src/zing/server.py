@@ -207,7 +207,7 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         clock=time.time,
         wake=supervisor.wake if supervisor else _nobody,
         rules=netguard.callback_rules(),
-        check_room=room.check,
+        room=room,
     )
     wiring = app.Wiring(
         service,

@@ -29,6 +29,7 @@ from zing.errors import (
 from zing.keys import Key
 from zing.queue import Submission
 from zing.readiness import Place
+from zing.room import Room
 from zing.store import Store, files, idem, tasks
 from zing.store.files import File
 from zing.store.group import alone
@@ -46,6 +47,7 @@ from zing.task import (
     TaskState,
     TaskView,
     parse_credits,
+    percent,
 )
 
 # Shown where nothing was measured yet, neither by a picture nor by a worker's start.
@@ -121,16 +123,12 @@ class Answered:
     answer: str = ""
 
 
-def _boundless() -> None:
-    """There is always room."""
-
-
 @dataclass(frozen=True)
 class Service:
     """The use cases over one database.
 
-    wake        tells the workers that there is something to do
-    check_room  raises Unavailable where one more picture would find no room
+    wake  tells the workers that there is something to do
+    room  whether one more picture would find room; always where there is none
     """
 
     store: Store
@@ -142,7 +140,7 @@ class Service:
     clock: Callable[[], float]
     wake: Callable[[], None]
     rules: netguard.Rules = field(default_factory=netguard.Rules)
-    check_room: Callable[[], None] = _boundless
+    room: Room | None = None
 
     def authenticate(self, text: str) -> Key:
         """The key that a text is; raises BadKey, KeyEnded or KeyDisabled."""
@@ -304,7 +302,8 @@ class Service:
 
     def ready(self, draining: bool = False) -> dict[str, Any]:
         """What /readyz says: whether pictures can be drawn now, and what each part does."""
-        return readiness.look(self.place, self.clock(), draining)
+        room = (self.room and self.room.why) or "ok"
+        return {**readiness.look(self.place, self.clock(), draining), "room": room}
 
     def _check(self, request: ImageRequest) -> None:
         """Refuse what could never be served."""
@@ -315,7 +314,8 @@ class Service:
                 f"The model {self.served.name} may draw people and no picture check is installed, "
                 "so the strict safety level cannot be kept; ask without it."
             )
-        self.check_room()
+        if self.room is not None:
+            self.room.check()
 
     def _refusal(self, asking: Asking) -> Refused | None:
         try:
@@ -408,7 +408,7 @@ def _progress(look: Look) -> int:
         return 100
     if task.state != TaskState.RUNNING:
         return 0
-    return min(99, max(1, round(100 * look.step / look.steps))) if look.steps else 1
+    return percent(look.step, look.steps)
 
 
 def _estimate(look: Look) -> int:

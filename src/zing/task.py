@@ -218,6 +218,11 @@ class TaskView:
     price: int
 
 
+def percent(step: int, steps: int) -> int:
+    """How far a running task is, from 1 to 99; 1 where its worker has not said."""
+    return min(99, max(1, round(100 * step / steps))) if steps else 1
+
+
 @dataclass(frozen=True)
 class Moment:
     """One thing that happened to a task, as an event stream tells it.
@@ -240,9 +245,7 @@ class Moment:
     @property
     def progress(self) -> int:
         """0 to 100; 1 to 99 while it runs."""
-        if self.state is not TaskState.RUNNING:
-            return 0
-        return min(99, max(1, round(100 * self.step / self.steps))) if self.steps else 1
+        return percent(self.step, self.steps) if self.state is TaskState.RUNNING else 0
 
 
 @dataclass(frozen=True)

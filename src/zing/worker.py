@@ -163,10 +163,11 @@ class Lease:
 
     def step(self, held: Claim, progress: Progress) -> None:
         """Note a step; raises Cancelled or LeaseLost where the task is not to go on."""
+        preview = None if progress.preview is None else _data_url(progress.preview)
         with self._lock:
             # Not every step has a picture of its own: the last one is shown until the next.
             *_, last = self._progress.get(held.task.id, [""])
-            shown = last if progress.preview is None else _data_url(progress.preview)
+            shown = last if preview is None else preview
             self._progress[held.task.id] = [progress.step, progress.steps, shown]
             if held.token in self._lost:
                 raise LeaseLost
