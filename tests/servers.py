@@ -105,6 +105,8 @@ def serving(
     environment = {name: value for name, value in os.environ.items() if "ZING" not in name}
     # Whatever callback URLs a test sends: no name is looked up, nothing leaves this machine.
     lonely = {"ZING_CALLBACK_ALLOW": "127.0.0.1"}
+    # Every test of a service knocks from one address, with wrong keys too.
+    lonely |= {"ZING_KEY_FAILURES": "none"}
     environment |= {"ZING_THREADS": "1", "ZING_DATA": str(data), **lonely, **settings}
     log = data.parent / f"{data.name}-{time.monotonic_ns()}.log"
     with log.open("w") as errors, log.with_suffix(".out").open("w") as output:

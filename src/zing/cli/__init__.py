@@ -16,6 +16,7 @@ from zing.cli import (
     doctor,
     generate,
     keys,
+    log,
     maintenance,
     models,
     server,
@@ -43,6 +44,7 @@ app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(dialects.app, name="dialects")
 app.add_typer(db.app, name="db")
 app.add_typer(models.app, name="models")
+app.command()(log.log)
 app.command()(doctor.doctor)
 app.command()(server.work)
 
