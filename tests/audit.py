@@ -6,20 +6,23 @@ Nothing may be half done while it looks.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert
 
-from zing import ledger, queue
+from zing import ledger, limits, queue
 from zing.audit import examine
 from zing.errors import Refused
 from zing.queue import Submission
 from zing.store import Store
 from zing.store.files import File
+from zing.store.schema import api_key
 from zing.store.tasks import compat
 from zing.task import ImageRequest, Task
 
 NOW = 1_760_000_000.0
 PRICE = 26_000
 MODEL = "tiny"
+# A key that nobody has the text of.
+KEY = {"hash": "0" * 64, "name": "of a test", "created_at": NOW}
 
 
 @dataclass
@@ -39,9 +42,15 @@ def funded(store: Store, tasks: int = 1000) -> str:
         account_id = ledger.open_account(tx, NOW)
         if tasks:
             ledger.grant(tx, account_id, tasks * PRICE, NOW)
+        tx.execute(insert(api_key).values(id=key_of(account_id), account_id=account_id, **KEY))
         return account_id
 
     return store.write(fund)
+
+
+def key_of(account_id: str) -> str:
+    """The id of the key that `funded` makes for an account."""
+    return account_id.removeprefix("acct_")
 
 
 def submission(account_id: str, public_id: str = "", **changes: Any) -> Submission:
@@ -50,7 +59,7 @@ def submission(account_id: str, public_id: str = "", **changes: Any) -> Submissi
     usual = Submission(
         public_id=public_id or f"task-{queue.task_id(NOW)}",
         account_id=account_id,
-        key_id="k0000000",
+        key_id=key_of(account_id),
         dialect="evolink",
         request=asked,
         fields={"prompt": "a cat"},
@@ -63,12 +72,14 @@ def submission(account_id: str, public_id: str = "", **changes: Any) -> Submissi
     return replace(usual, **changes)
 
 
-def accepted(store: Store, asked: Submission, now: float = NOW) -> Task:
+def accepted(
+    store: Store, asked: Submission, now: float = NOW, rules: limits.Rules = limits.USUAL
+) -> Task:
     """The task that a request becomes; raises why it is refused."""
-    (task,) = store.write(lambda tx: queue.accept(tx, [asked], now))
-    if isinstance(task, Refused):
-        raise task
-    return task
+    (found,) = store.write(lambda tx: queue.accept(tx, [asked], now, rules))
+    if isinstance(found, Refused):
+        raise found
+    return found.task
 
 
 def kept_file(task_id: str, expires_at: float = NOW + 86_400) -> File:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event, text
 
 from tests import databases
 from tests.audit import MODEL, NOW, PRICE, accepted, funded, kept_file, submission
-from zing import cli, keys, queue
+from zing import cli, queue
 from zing.audit import GONE_AFTER_S, INVARIANTS, Finding, Report, examine, examine_pictures
 from zing.blobs import Blobs
 from zing.errors import BadPicture, BadSetting
@@ -34,8 +34,6 @@ class Books:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.account_id = funded(store)
-        _, key = store.write(lambda tx: keys.mint(tx, b"pepper", "shop", self.account_id, NOW))
-        self.key_id = key.id
         store.write(lambda tx: queue.register(tx, "w1", "host", NOW, LEASE_S))
         self.told(DeliveryState.DELIVERED, self.ended(TaskState.SUCCEEDED, callback_url=URL))
         self.told(DeliveryState.EXHAUSTED, self.ended(TaskState.FAILED, callback_url=URL))
@@ -47,7 +45,7 @@ class Books:
         self.answered(self.accept())
 
     def accept(self, **changes: Any) -> Task:
-        return accepted(self.store, submission(self.account_id, key_id=self.key_id, **changes))
+        return accepted(self.store, submission(self.account_id, **changes))
 
     def claim(self) -> queue.Claim:
         return self.store.write(lambda tx: queue.claim(tx, "w1", MODEL, 1, NOW))[0]
@@ -158,7 +156,7 @@ PLANTED = {
         " where kind = 'grant'",
     ),
     "a state that is none": (
-        "I1 I2 lanes",
+        "I1 I2 keys lanes",
         f"update task set state = 'x' where {one('queued')}",
     ),
     "a worker that is not there": (
@@ -222,7 +220,7 @@ PLANTED = {
         "I1 I3",
         f"delete from ledger where kind = 'settle' and {PURGED}",
     ),
-    "a waiting task is gone": ("I1 I3 lanes", f"delete from task where {one('queued')}"),
+    "a waiting task is gone": ("I1 I3 keys lanes", f"delete from task where {one('queued')}"),
     "an answer of another account": ("I4", "update idem set account_id = 'acct_other'"),
     "an answer of a task that never was": ("I4", "update idem set task_id = 'nothing'"),
     "a callback is gone": ("I5", f"delete from outbox where {one('due', 'outbox')}"),
@@ -283,6 +281,8 @@ PLANTED = {
     ),
     "a file of no bytes": ("I6", "update file set bytes = 0"),
     "a file that was over at once": ("I6", "update file set expires_at = 9"),
+    "a key holds more": ("keys", "update api_key set held = held + 1"),
+    "a key holds less": ("keys", "update api_key set held = 0"),
     "a key used less": ("keys", "update api_key set used = 1"),
     "a key used less than nothing": ("keys", "update api_key set used = -1"),
     "a key used more": ("keys", "update api_key set used = used + 1"),
@@ -306,7 +306,7 @@ def test_what_is_broken_is_found(books: Books, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("account", "used"), ("ledger", "amount"), ("task", "cost"), ("api_key", "used")],
+    [("account", "used"), ("ledger", "amount"), ("task", "cost"), ("api_key", "held")],
 )
 @pytest.mark.parametrize("value", ["0.5", "'many'"])
 def test_money_that_is_no_integer_is_found(
@@ -319,15 +319,13 @@ def test_money_that_is_no_integer_is_found(
     assert [each for each in found if each.startswith(f"I1: the {table} ")], found
 
 
-def test_a_queue_beyond_its_bound_is_found(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_beyond_its_bound_is_found(books: Books) -> None:
     with books.broken("select 1") as connection:
-        monkeypatch.setattr(queue, "QUEUE_MAX", 1)
-        assert examine(connection).clean
-        monkeypatch.setattr(queue, "QUEUE_MAX", 0)
-        assert [each.invariant for each in examine(connection).findings] == ["I9"]
+        assert examine(connection, queue_max=1).clean
+        assert [each.invariant for each in examine(connection, queue_max=0).findings] == ["I9"]
         # One that came back from a dead worker was let in when there was room.
         connection.execute(text("update task set updated_at = updated_at + 1"))
-        assert examine(connection).clean
+        assert examine(connection, queue_max=0).clean
 
 
 def test_a_finding_names_the_account_and_the_task(books: Books) -> None:

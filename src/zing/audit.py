@@ -33,9 +33,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import NamedFromClause
 
-from zing import queue
 from zing.blobs import Blobs
 from zing.ledger import EFFECTS, NUMBERS, Kind
+from zing.limits import USUAL
 from zing.queue import ATTEMPTS_MAX
 from zing.store.schema import (
     account,
@@ -61,7 +61,7 @@ INVARIANTS = {
     "I5": "a callback is owed where an ended task asked for one, with all attempts on record",
     "I6": "a picture that was drawn is kept, byte for byte, until its time is over",
     "I9": "no more tasks were accepted than may wait",
-    "keys": "what a key has used is what its tasks were charged",
+    "keys": "what a key holds and has used is what its tasks cost",
     "lanes": "an account's place in the queue counts its open tasks",
 }
 SHOWN = 100  # findings of each check
@@ -161,8 +161,11 @@ class Check:
                     yield Finding(wrong.invariant, what, row.account, row.task)
 
 
-def examine(connection: Connection, most: int = SHOWN) -> Report:
-    """What does not hold at this moment, at most so many findings of each check."""
+def examine(connection: Connection, queue_max: int = USUAL.queue_max, most: int = SHOWN) -> Report:
+    """What does not hold at this moment, at most so many findings of each check.
+
+    queue_max  tasks that may wait
+    """
     started = time.perf_counter()
     found: list[Finding] = []
     cut = False
@@ -170,7 +173,7 @@ def examine(connection: Connection, most: int = SHOWN) -> Report:
         of_check = list(check.find(connection, most))
         cut = cut or len(of_check) >= most
         found += of_check[:most]
-    found += _queue_bound(connection)
+    found += _queue_bound(connection, queue_max)
     return Report(_counted(connection), found, time.perf_counter() - started, cut)
 
 
@@ -511,24 +514,31 @@ def _file_counts() -> Check:
 
 
 def _keys() -> Check:
-    """A key has used no less than its tasks that are still there were charged."""
+    """A key holds what its open tasks cost, and has used no less than those that are kept.
+
+    What it spent in a day is not told by the tasks: they may be purged, and clocks are set.
+    """
     refund = ledger.alias("refunded")
     back = and_(refund.c.task_id == task.c.id, refund.c.kind == Kind.REFUND)
-    spent = select(task.c.key_id, func.sum(task.c.cost).label("spent"))
-    spent = spent.select_from(task.outerjoin(refund, back))
-    spent = spent.where(task.c.state == TaskState.SUCCEEDED, refund.c.id.is_(None))
-    of_key = spent.group_by(task.c.key_id).subquery("spent")
+    kept = and_(task.c.state == TaskState.SUCCEEDED, refund.c.id.is_(None))
+    cost = task.c.cost
+    of_tasks = select(
+        task.c.key_id,
+        func.sum(case((task.c.state.in_(_OPEN), cost), else_=0)).label("open"),
+        func.sum(case((kept, cost), else_=0)).label("spent"),
+    )
+    grouped = of_tasks.select_from(task.outerjoin(refund, back)).group_by(task.c.key_id)
+    of_key = grouped.subquery("of_key")
     source = api_key.outerjoin(of_key, of_key.c.key_id == api_key.c.id)
-    least = func.coalesce(of_key.c.spent, 0)
-    rows = select(api_key.c.account_id.label("account"), null().label("task"))
-    rows = rows.add_columns(api_key.c.id, api_key.c.used, least.label("spent")).select_from(source)
+    open_, spent = (func.coalesce(each, 0) for each in (of_key.c.open, of_key.c.spent))
+    rows = select(api_key.c.account_id.label("account"), null().label("task"), api_key.c.id)
+    rows = rows.add_columns(api_key.c.used, api_key.c.held, open_.label("open"))
+    used = or_(api_key.c.used < 0, api_key.c.used < spent)
     return Check(
-        rows,
+        rows.add_columns(spent.label("spent")).select_from(source),
         (
-            Wrong("keys", api_key.c.used < 0, "the key {id} has used {used}"),
-            Wrong(
-                "keys", api_key.c.used < least, "the key {id} has used {used}, its tasks {spent}"
-            ),
+            Wrong("keys", api_key.c.held != open_, "the key {id} holds {held}, its tasks {open}"),
+            Wrong("keys", used, "the key {id} has used {used}, its tasks {spent}"),
         ),
     )
 
@@ -576,19 +586,19 @@ def _integers() -> Iterator[Check]:
         (task, task.c.id, task.c.account_id, task.c.public_id),
         (api_key, api_key.c.id, api_key.c.account_id, null()),
     ):
-        money = [each for each in table.c if each.name in (*NUMBERS, "amount", "cost")]
+        money = [each for each in table.c if each.name in (*NUMBERS, "amount", "cost", "day_spent")]
         broken = or_(*(func.typeof(each) != "integer" for each in money))
         rows = select(owner.label("account"), of_task.label("task"), name.label("name"))
         what = f"the {table.name} {{name}} has an amount that is no integer"
         yield Check(rows, (Wrong("I1", broken, what),))
 
 
-def _queue_bound(connection: Connection) -> Iterator[Finding]:
+def _queue_bound(connection: Connection, queue_max: int) -> Iterator[Finding]:
     """I9: what went back to the queue when its worker died was let in before: not counted."""
     new = (task.c.state == TaskState.QUEUED, task.c.updated_at == task.c.created_at)
     waiting = int(connection.scalar(select(func.count()).where(*new)) or 0)
-    if waiting > queue.QUEUE_MAX:
-        yield Finding("I9", f"{waiting} tasks were let into a queue of {queue.QUEUE_MAX}")
+    if waiting > queue_max:
+        yield Finding("I9", f"{waiting} tasks were let into a queue of {queue_max}")
 
 
 def _counted(connection: Connection) -> dict[str, int]:

@@ -52,11 +52,12 @@ def audit(
 def _examined(data: str, database: str, pictures: bool) -> Report:
     from zing.audit import examine, examine_pictures, found_in
     from zing.data import Data
+    from zing.limits import Rules
     from zing.store import inspection
 
     place = Data(config.folder(data))
     read = partial(inspection.read, database, place.database)
-    report = read(examine)
+    report = read(partial(examine, queue_max=Rules.read().queue_max))
     if pictures:
         report += examine_pictures(read, read(partial(found_in, place.pictures)), time.time())
     return report
