@@ -126,6 +126,14 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Audited:
+    """What the last audit of a running service found, by invariant, and how long ago."""
+
+    findings: Mapping[str, int]
+    age_s: float
+
+
+@dataclass(frozen=True)
 class Wrong:
     """One way to be broken: where it holds for a row, and how that is said with the row's facts."""
 
