@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event, text
 
 from tests import databases
 from tests.audit import MODEL, NOW, PRICE, accepted, funded, kept_file, submission
-from zing import cli, queue
+from zing import cli, ledger, queue
 from zing.audit import GONE_AFTER_S, INVARIANTS, Finding, Report, examine, examine_pictures
 from zing.blobs import Blobs
 from zing.errors import BadPicture, BadSetting
@@ -37,7 +37,8 @@ class Books:
         store.write(lambda tx: queue.register(tx, "w1", "host", NOW, LEASE_S))
         self.told(DeliveryState.DELIVERED, self.ended(TaskState.SUCCEEDED, callback_url=URL))
         self.told(DeliveryState.EXHAUSTED, self.ended(TaskState.FAILED, callback_url=URL))
-        self.refunded = self.ended(TaskState.SUCCEEDED)
+        refunded = self.ended(TaskState.SUCCEEDED)
+        store.write(lambda tx: ledger.refund(tx, refunded.public_id, NOW, "sorry"))
         self.ended(TaskState.CANCELLED, callback_url=URL)
         self.purge(self.ended(TaskState.SUCCEEDED, callback_url=URL))
         self.accept(callback_url=URL)
@@ -206,6 +207,15 @@ PLANTED = {
         "I1 I3",
         "insert into ledger (account_id, task_id, kind, amount, created_at) select account_id,"
         f" task_id, 'refund', amount, 0 from ledger where {entry('release', 'failed')}",
+    ),
+    "a refund is gone": ("I1", "delete from ledger where kind = 'refund'"),
+    "a refund of another amount": (
+        "I1 I3",
+        "update ledger set amount = amount - 1 where kind = 'refund'",
+    ),
+    "a refund that the key was not given": (
+        "keys",
+        "update api_key set used = (select used from account) + 1",
     ),
     "a settle of another amount": (
         "I1 I3",
