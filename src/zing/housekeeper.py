@@ -197,12 +197,11 @@ class Housekeeper:
             count += len(orphans)
         return count
 
-<<<<<<< HEAD
     def forget_refusals(self) -> int:
         """Forget who was refused for a key long ago; how many entries."""
         old = partial(audit_log.forget, before=self._past() - REFUSALS_AGE_S)
         return sum(self._store.write(partial(old, action=each)) for each in audit_log.REFUSALS)
-=======
+
     def audit(self) -> None:
         """Go through the books, without the pictures; each finding is an error in the log."""
         report = self._store.read(partial(audit.examine, queue_max=self._rules.queue_max))
@@ -228,7 +227,6 @@ class Housekeeper:
                 log.warning("the audit waits: %s", error)
             except Exception:  # one bad day must not end it
                 log.exception("the audit failed")
->>>>>>> main
 
     def _past(self) -> float:
         """The time, but for what the clock has jumped forward: what ended before it has ended."""

@@ -12,7 +12,7 @@ import re
 import secrets
 import string
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -275,9 +275,9 @@ def rotate(
 ) -> tuple[str, Key]:
     """A new key of the same name and account that may do the same; the old one ends.
 
-    It ends at once, or after `overlap_s`, and never later than it would have. What it has spent,
-    its open tasks included, counts as spent by the new one: no cap begins anew. Raises KeyEnded or
-    KeyDisabled where the old one lets nobody in.
+    It ends at once, or after `overlap_s`, and never later than it would have. No cap begins anew:
+    the new one may spend what was left of the old one's, which spends nothing more where it has a
+    cap. Raises KeyEnded or KeyDisabled where the old one lets nobody in.
     """
     # Accepts lock the account first: what they hold of the key is counted before or refused after.
     locked = select(account.c.id).where(account.c.id == old.account_id).with_for_update()
@@ -286,21 +286,27 @@ def rotate(
     if refusal := old.refusal(now):
         raise refusal
     _end(connection, old, now, overlap_s)
-    text, new = mint(connection, pepper, old.name, old.account_id, now, old.allowed)
-    spent = old.spending
-    carried = Spending(spent.used + spent.held, 0, spent.day, spent.day_spent)
+    allowed, spent = old.allowed, old.spending
+    if allowed.cap is not None:
+        allowed = replace(allowed, cap=max(0, allowed.cap - spent.total))
+    text, new = mint(connection, pepper, old.name, old.account_id, now, allowed)
+    # Sums of money are of the tasks of a key; the day's is there for its cap alone.
     heir = update(api_key).where(api_key.c.id == new.id)
-    connection.execute(heir.values(**asdict(carried)))
-    return text, replace(new, spending=carried)
+    connection.execute(heir.values(day=spent.day, day_spent=spent.day_spent))
+    return text, replace(new, spending=Spending(0, 0, spent.day, spent.day_spent))
 
 
 def _end(connection: Connection, old: Key, now: float, overlap_s: float) -> None:
+    """Two keys that spend what is left of one cap would spend it twice: it is the new one's."""
     if overlap_s <= 0:
         revoke(connection, old.id, now)
         return
+    allowed = old.allowed
     until = min(now + overlap_s, math.inf if old.expires_at is None else old.expires_at)
-    ending = update(api_key).where(api_key.c.id == old.id)
-    connection.execute(ending.values(expires_at=until))
+    cap = None if allowed.cap is None else min(allowed.cap, old.spending.total)
+    daily_cap = None if allowed.daily_cap is None else 0
+    ending = replace(allowed, cap=cap, daily_cap=daily_cap, expires_at=until)
+    change(connection, old.id, ending)
 
 
 def facts(key: Key, now: float) -> dict[str, Any]:

@@ -116,15 +116,10 @@ def create(
             owner = account or ledger.open_account(tx, now)
             ledger.balance(tx, owner)
             if amount:
-<<<<<<< HEAD
-                ledger.grant(tx, owner, amount, now, f"with the key {name}")
+                ledger.grant(tx, owner, amount, now, f"with the key {name}"[: ledger.REASON_MAX])
             text, key = keys.mint(tx, service.pepper, name, owner, now, allowed)
             _note(tx, "key created", key.id, now, str(wish))
             return text, key
-=======
-                ledger.grant(tx, owner, amount, now, f"with the key {name}"[: ledger.REASON_MAX])
-            return keys.mint(tx, service.pepper, name, owner, now)
->>>>>>> main
 
         text, key = service.store.write(make)
     show({"key": text, "id": key.id, "account": key.account_id}, as_json, text)
