@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from tests.callers import FAILURES, NOW, Caller, Clock, run
 from tests.requests import Reply
 from zing import authentication, keys
+from zing.app import Wiring
 from zing.authentication import Gate, Good, Throttle, network
-from zing.errors import Unavailable
+from zing.errors import BadSetting, Unavailable
 from zing.keys import Allowed, Key, Scope
 from zing.rates import Rate
 from zing.store import Store, audit_log
@@ -250,6 +252,38 @@ def test_a_keys_last_use_is_noted_once_a_minute(caller: Caller, clock: Clock) ->
         clock.now = NOW + later
         knock(caller, text)
         assert noted() == seen
+
+
+# Without keys
+
+
+def test_who_sends_no_key_acts_as_the_open_one_where_there_is_one(caller: Caller) -> None:
+    text, key = caller.key()
+    service = replace(caller.service, open_key=text)
+    opened = Caller(Wiring(service, failures=FAILURES))
+
+    async def ask_all() -> list[Reply]:
+        headers = (None, "", "Bearer", "Basic x", f"Bearer {WRONG}", f"Bearer {text}")
+        return [await opened.ask("GET", "/v1/credits", header) for header in headers]
+
+    first, *rest, last = run(ask_all())
+    assert (first.status, first.body) == (last.status, last.body)
+    assert first.status == IN
+    assert [reply.status for reply in rest] == [REFUSED] * 4
+    caller.service.store.write(lambda tx: keys.revoke(tx, key.id, NOW))
+    assert run(opened.ask("GET", "/v1/credits")).status == REFUSED
+
+
+def test_how_often_an_address_may_fail_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert authentication.failures() == authentication.USUAL == Rate(20, 600.0)
+    monkeypatch.setenv("ZING_KEY_FAILURES", "5/60")
+    assert authentication.failures() == Rate(5, 60.0)
+    for nothing in ("none", ""):
+        monkeypatch.setenv("ZING_KEY_FAILURES", nothing)
+        assert authentication.failures() is None
+    monkeypatch.setenv("ZING_KEY_FAILURES", "many")
+    with pytest.raises(BadSetting):
+        authentication.failures()
 
 
 # What a wrong key costs
