@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import servers
 from tests.callers import FAILURES, NOW, Caller, Clock, run
 from tests.requests import Reply
 from zing import authentication, keys
@@ -284,6 +285,23 @@ def test_how_often_an_address_may_fail_is_a_setting(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ZING_KEY_FAILURES", "many")
     with pytest.raises(BadSetting):
         authentication.failures()
+
+
+def test_a_server_slows_guessing_down_and_its_operator_reads_of_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with servers.serving(data, "--no-worker", ZING_KEY_FAILURES="3/600") as server:
+        assert server.http.get("/v1/credits").status_code == IN
+        wrong = {
+            "Authorization": f"Bearer {server.key[:-1]}{'a' if server.key[-1] != 'a' else 'b'}"
+        }
+        answers = [server.http.get("/v1/credits", headers=wrong).status_code for _ in range(5)]
+        assert answers == [REFUSED] * 3 + [WAIT] * 2
+        assert server.http.get("/v1/credits").status_code == IN
+        noted = servers.until(lambda: server.zing("log"))
+        assert [each["action"] for each in noted] == [KEY_REFUSED] * 3 + [THROTTLED]
+        first = server.zing("keys", "show", "first")
+        assert {(each["address"], each["target"]) for each in noted} == {("127.0.0.1", first["id"])}
+        assert first["last_used_at"] > 0
 
 
 # What a wrong key costs
