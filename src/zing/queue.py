@@ -55,6 +55,7 @@ from zing.store.tasks import dump_request, to_task
 from zing.task import DeliveryState, Ended, ImageRequest, Task, TaskState
 
 ATTEMPTS_MAX = 3
+NEAR = 2000  # tasks; more than a few replicas accept before they see each other's
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
 KIND_WITHIN = 32  # so many tasks of a lane are looked at for those of a claim's kind
 EXPIRED_AT_ONCE = 100
@@ -66,6 +67,7 @@ _FREE = or_(lane.c.max_running.is_(None), lane.c.running < lane.c.max_running)
 
 # Built once: for each accept they would take longer to build than to run.
 _WAITING = select(func.sum(lane.c.queued))
+_ONE_BY_ONE = select(func.pg_advisory_xact_lock(2053730920))
 _INSERT = insert(task)
 _BY_IDS = (
     select(task)
@@ -175,8 +177,12 @@ _SPENT = (
     .values(
         held=api_key.c.held - bindparam("cost"),
         used=api_key.c.used + bindparam("spent"),
-        day_spent=api_key.c.day_spent
-        - case((api_key.c.day == bindparam("accepted"), bindparam("back")), else_=0),
+        day_spent=case(
+            (api_key.c.day != bindparam("accepted"), api_key.c.day_spent),
+            # A clock that was set back over midnight began the day's count anew.
+            (api_key.c.day_spent < bindparam("back"), 0),
+            else_=api_key.c.day_spent - bindparam("back"),
+        ),
     )
 )
 _DELIVERY = insert(outbox)
@@ -451,7 +457,7 @@ def _closed(
         identity: switches.refusal(switched, each.dialect) for identity, each in wanted.items()
     }
     refused = {identity: why for identity, why in found.items() if why is not None}
-    room = max(0, queue_max - _waiting(connection))
+    room = _room(connection, queue_max)
     beyond = [identity for identity in wanted if identity not in refused][room:]
     return refused | {identity: QueueFull(retry_after_s=10) for identity in beyond}
 
@@ -483,6 +489,15 @@ def _admit(
 def _refusal(admission: Admission, ask: Ask, available: int) -> Refused | None:
     short = InsufficientCredits() if available < ask.cost else None
     return admission.refusal(ask) or short
+
+
+def _room(connection: Connection, queue_max: int) -> int:
+    """How many more may wait. Near the end of it replicas count one after the other."""
+    waiting = _waiting(connection)
+    if waiting > queue_max - NEAR and connection.dialect.name == "postgresql":
+        connection.execute(_ONE_BY_ONE)
+        waiting = _waiting(connection)
+    return max(0, queue_max - waiting)
 
 
 def _waiting(connection: Connection) -> int:
