@@ -19,7 +19,7 @@ from tests.audit import MODEL, NOW, PRICE, Clock, audit, funded
 from tests.test_service import ASKED, PEPPER, Shape
 from zing import keys, ledger
 from zing.blobs import Blobs, Links
-from zing.errors import InsufficientCredits, Refused
+from zing.errors import Refused
 from zing.keys import Key
 from zing.service import Answered, Asking, Served, Service, Terms
 from zing.store import Store
