@@ -39,7 +39,7 @@ from sqlalchemy import Connection, select, update
 
 from tests.audit import MODEL, NOW, PRICE, Clock, audit, funded
 from tests.test_service import PEPPER, Shape
-from zing import keys, ledger, queue
+from zing import keys, ledger, limits, queue
 from zing.blobs import Blobs, Links
 from zing.delivery import Courier, Pace, Sender
 from zing.errors import BadPicture, Forbidden, NotCancellable, Refused, UnknownTask, Unreachable
@@ -242,6 +242,7 @@ class History(RuleBasedStateMachine):
             served=Served(MODEL, strict=False),
             clock=self.wall,
             wake=lambda: None,
+            most=limits.Rules(queue_max=QUEUE_MAX),
         )
 
     def _account(self, number: int) -> Key:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 
 from tests.audit import MODEL, NOW, audit, funded, submission
-from zing import queue
+from zing import limits, queue
 from zing.errors import BadPicture
 from zing.queue import LANES_TRIED, PRIORITY, Claim, Outcome, failure
 from zing.store import Store
@@ -29,6 +29,7 @@ MANY = 2000
 WEIGHTS = st.lists(st.integers(1, 10), min_size=2, max_size=6)
 BATCH = 8
 EVER_S = 1e9
+BOUNDLESS = limits.Rules(queue_max=10**6, open_max=10**6)
 
 # A database for all examples; each begins with empty tables.
 few = settings(
@@ -69,7 +70,7 @@ def open_lane(store: Store, queued: int, weight: int = 1, **values: Any) -> str:
 def ask(store: Store, account_id: str, count: int, **changes: Any) -> None:
     """Queue so many tasks of an account."""
     asked = [submission(account_id, **changes) for _ in range(count)]
-    store.write(lambda tx: queue.accept(tx, asked, NOW))
+    store.write(lambda tx: queue.accept(tx, asked, NOW, BOUNDLESS))
 
 
 def claim(store: Store, count: int = 1, worker: str = "w") -> list[Claim]:

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Connection, update
 
 from tests import databases
-from tests.histories import HAPPENED, QUEUE_MAX, History, World, chosen, quiet, run
+from tests.histories import HAPPENED, History, World, chosen, quiet, run
 from zing import ledger, queue
 from zing.blobs import Blobs
 from zing.errors import Cancelled, ZingError
@@ -30,16 +30,8 @@ FEW = {"sqlite": 460, "postgresql": 40}
 TIMES = 20  # of these are 10,000
 
 
-@pytest.fixture
-def short_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A queue that is soon full, and no log."""
-    monkeypatch.setattr(queue, "QUEUE_MAX", QUEUE_MAX)
-    with quiet():
-        yield
-
-
 @pytest.fixture(params=databases.KINDS)
-def world(request: pytest.FixtureRequest, short_queue: None) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """An empty database whose commits cost little, and a folder for pictures."""
     if request.param == "sqlite":
         yield request.getfixturevalue("small_world")
@@ -50,7 +42,7 @@ def world(request: pytest.FixtureRequest, short_queue: None) -> Iterator[World]:
 
 
 @pytest.fixture
-def small_world(short_queue: None) -> Iterator[World]:
+def small_world() -> Iterator[World]:
     """The same on SQLite."""
     with databases.quick_folder() as folder:
         yield from _world(f"sqlite:///{folder / 'zing.db'}", folder, "sqlite")
@@ -58,7 +50,8 @@ def small_world(short_queue: None) -> Iterator[World]:
 
 def _world(url: str, folder: Path, kind: str) -> Iterator[World]:
     store = Store(url)
-    yield World(store, folder / "pictures", kind)
+    with quiet():
+        yield World(store, folder / "pictures", kind)
     store.close()
 
 
@@ -211,7 +204,8 @@ def a_lane_may_run_any_number(patch: pytest.MonkeyPatch) -> None:
 
 @plant
 def the_queue_takes_one_more(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(queue, "QUEUE_MAX", QUEUE_MAX + 1)
+    waiting = queue._waiting
+    patch.setattr(queue, "_waiting", lambda tx: waiting(tx) - 1)
 
 
 @plant
