@@ -892,7 +892,8 @@ class History(RuleBasedStateMachine):
             self._record(self._attempts(200))
             assert len(due) > sum(each.state is DeliveryState.DUE for each in self.owed.values())
         assert all(each.state.ended for each in self.tasks.values())
-        for seconds in (0.0, DAY_S + 1):
+        # What was drawn last has a quarter of an hour left then, and then none.
+        for seconds in (0.0, DAY_S - 1600.0, 3600.0):
             self._pass_time(seconds)
             self.sweep()
             for kept in self.kept:
