@@ -940,7 +940,7 @@ def run(world: World, number: int, histories: int, **changes: Any) -> None:
     machine = seed(number)(lambda: History(world))
     try:
         run_state_machine_as_test(machine, settings=chosen(histories, **changes))
-    except Exception as error:
+    except (Exception, pytest.fail.Exception) as error:
         which = f"-k {world.kind} --hypothesis-seed={number}"
         error.add_note(f"The same again: make test ARGS='tests/test_histories.py {which}'")
         raise
