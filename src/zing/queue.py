@@ -75,12 +75,19 @@ _BY_IDS = (
     .order_by(task.c.id)
     .with_for_update()
 )
-_START = select(
-    func.coalesce(
-        select(func.min(lane.c.vtime)).where(lane.c.queued > 0).scalar_subquery(),
-        select(func.max(lane.c.vtime)).scalar_subquery(),
-    )
+# Where the lanes are: at the first one that waits, and no less than where a turn was taken lately,
+# for a lane that waits and cannot be served stays behind.
+_LATELY = (
+    select(lane.c.vtime, lane.c.weight).order_by(lane.c.vtime.desc()).limit(LANES_TRIED).subquery()
 )
+_STARTS = union_all(
+    select(func.min(lane.c.vtime).label("vtime")).where(lane.c.queued > 0),
+    select(func.max(_LATELY.c.vtime - 1.0 / _LATELY.c.weight)),
+    select(func.max(lane.c.vtime)).where(
+        ~select(lane.c.account_id).where(lane.c.queued > 0).exists()
+    ),
+).subquery()
+_START = select(func.max(_STARTS.c.vtime))
 _MINE = lane.c.account_id == bindparam("account")
 # A lane that was empty starts where the others are, not behind them.
 _ENTER = (
