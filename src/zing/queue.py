@@ -351,6 +351,24 @@ def give_back(connection: Connection, held: Claim, now: float) -> Ended | bool:
     return True
 
 
+def disown(
+    connection: Connection, worker_id: str, held: Collection[str], now: float
+) -> list[Ended]:
+    """Queue again what a worker was given and never got: a claim was durable, its answer lost.
+
+    held  the tokens of the claims that it knows of. A task that was asked to be cancelled ends.
+    """
+    given = select(task).where(task.c.worker_id == worker_id, task.c.state == TaskState.RUNNING)
+    lost = given.where(task.c.claim_token.not_in(held)).order_by(task.c.id)
+    ended = []
+    for row in connection.execute(lost.with_for_update()).all():
+        if row.cancel_requested:
+            ended += _end(connection, [(row, failure(Cancelled()))], now)
+        else:
+            _requeue(connection, row, row.attempt - 1, now)
+    return ended
+
+
 def cancel(
     connection: Connection, public_id: str, account_id: str | None, now: float
 ) -> Ended | None:
