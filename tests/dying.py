@@ -32,12 +32,12 @@ class Gates:
     """A folder's gates, each closed by the test and found by the first process that gets there."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         folder.mkdir(exist_ok=True)
 
     def close(self, point: str, order: str = "wait") -> None:
         """Whoever comes there next waits, or with DIE as the order is killed on the spot."""
-        new = self._folder / f"{point}.new"
+        new = self.folder / f"{point}.new"
         new.write_text(order)
         new.rename(self._closed(point))
 
@@ -62,10 +62,10 @@ class Gates:
             time.sleep(LOOK_S)
 
     def _closed(self, point: str) -> Path:
-        return self._folder / f"{point}.closed"
+        return self.folder / f"{point}.closed"
 
     def _found(self, point: str) -> Path:
-        return self._folder / f"{point}.found"
+        return self.folder / f"{point}.found"
 
 
 When = Callable[..., object]

@@ -65,6 +65,21 @@ class Listener:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
+def settings(data: Path, authority: Authority, gates: Gates, engine: str = LIGHT) -> dict[str, str]:
+    """The environment of processes with gates, whose callbacks go to receivers on loopback."""
+    plain = {name: value for name, value in os.environ.items() if "ZING" not in name}
+    return plain | {
+        "ZING_DATA": str(data),
+        "ZING_THREADS": "1",
+        "ZING_LEASE": LEASE_S,
+        "ZING_CALLBACK_ALLOW": "127.0.0.1",
+        "ZING_CALLBACK_PRIVATE": "127.0.0.1",
+        "SSL_CERT_FILE": str(authority.folder / "ca.pem"),
+        dying.GATES: str(gates.folder),
+        ENGINE: engine,
+    }
+
+
 def launch(log: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     """Start `tests.dying`; what it says is in the log, and beside it what it prints."""
     command = [sys.executable, "-m", "tests.dying", *arguments]
@@ -88,7 +103,7 @@ def waited_s(pid: int) -> float:
 class Pair:
     """The two processes, the gates in them, and a receiver of callbacks."""
 
-    def __init__(self, folder: Path, engine: str = LIGHT, **settings: str) -> None:
+    def __init__(self, folder: Path, engine: str = LIGHT, **more: str) -> None:
         folder.mkdir(exist_ok=True)
         self.data = folder / "data"
         self.gates = Gates(folder / "gates")
@@ -98,18 +113,7 @@ class Pair:
         self.listener = Listener(self.data)
         self.receiver = Receiver(self.listener, authority.certificate("127.0.0.1"))
         self._folder = folder
-        plain = {name: value for name, value in os.environ.items() if "ZING" not in name}
-        self._environment = plain | {
-            "ZING_DATA": str(self.data),
-            "ZING_THREADS": "1",
-            "ZING_LEASE": LEASE_S,
-            "ZING_CALLBACK_ALLOW": "127.0.0.1",
-            "ZING_CALLBACK_PRIVATE": "127.0.0.1",
-            "SSL_CERT_FILE": str(authority.folder / "ca.pem"),
-            dying.GATES: str(folder / "gates"),
-            ENGINE: engine,
-            **settings,
-        }
+        self._environment = settings(self.data, authority, self.gates, engine) | more
         self._processes: dict[Victim, subprocess.Popen[str]] = {}
         self._starts = 0
         self.server: Server | None = None

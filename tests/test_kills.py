@@ -28,9 +28,8 @@ LEFT: dict[str, set[str]] = {
     **{point: {"running"} for point in dying.WORKER[1:-1]},
     **{point: {"succeeded"} for point in ("settled", "enqueued", "answered")},
 }
-KILLS = 1200
-LANES = 2  # of them at a time, each with a pair of its own
-SEED = "DYING_SEED"
+LANES = 2  # pairs of their own, killed beside each other
+SEED, KILLS = "DYING_SEED", "DYING_KILLS"
 
 
 @pytest.fixture(scope="module")
@@ -124,24 +123,27 @@ EVENTS: tuple[Event, ...] = (kill_api, kill_worker, kill_housekeeper)
 def test_twelve_hundred_random_kills(tmp_path: Path) -> None:
     """Several before things have come to rest, so that who recovers is killed too."""
     seed = os.environ.get(SEED) or str(random.SystemRandom().randrange(10**9))
+    kills = int(os.environ.get(KILLS, "1200"))
     print(f"{SEED}={seed} repeats these kills")
     with ThreadPoolExecutor(LANES) as pool:
         lanes = [f"{seed}-{number}" for number in range(LANES)]
-        done = list(pool.map(lambda each: kill_at_random(tmp_path / each, each), lanes))
+        done = list(
+            pool.map(lambda each: kill_at_random(tmp_path / each, each, kills // LANES), lanes)
+        )
     print(f"{sum(done)} kills")
-    assert sum(done) >= KILLS
+    assert sum(done) >= kills
 
 
-def kill_at_random(folder: Path, seed: str) -> int:
+def kill_at_random(folder: Path, seed: str, kills: int) -> int:
     """One lane's kills, some in a row before all is looked at; how many."""
     pick, done = random.Random(seed), 0
     with Pair(folder, ZING_KEEP_PROMPTS="no").running() as pair:
-        while done < KILLS / LANES:
+        while done < kills:
             wanted = [pair.ask() for _ in range(pick.randint(0, 2))]
             for _ in range(pick.randint(1, 4)):
-                asked, kills = pick.choice(EVENTS)(pair, pick)
+                asked, count = pick.choice(EVENTS)(pair, pick)
                 wanted.append(asked)
-                done += kills
+                done += count
             for asked in wanted:
                 pair.check(asked)
             pair.audit()
