@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, insert, select
 
-from zing import ledger, queue
+from zing import ledger, limits, queue
 from zing.errors import Refused
 from zing.ledger import EFFECTS, Kind
 from zing.queue import ATTEMPTS_MAX, Submission
 from zing.store import Store
 from zing.store.files import File
-from zing.store.schema import account, file, lane, outbox, task, worker
+from zing.store.schema import account, api_key, file, lane, outbox, task, worker
 from zing.store.schema import ledger as entries
 from zing.store.tasks import compat
 from zing.task import ImageRequest, Task, TaskState
@@ -25,6 +25,8 @@ from zing.task import ImageRequest, Task, TaskState
 NOW = 1_760_000_000.0
 PRICE = 26_000
 MODEL = "tiny"
+# A key that nobody has the text of.
+KEY = {"hash": "0" * 64, "name": "of a test", "created_at": NOW}
 
 Rows = list[Row[Any]]
 
@@ -46,9 +48,15 @@ def funded(store: Store, tasks: int = 1000) -> str:
         account_id = ledger.open_account(tx, NOW)
         if tasks:
             ledger.grant(tx, account_id, tasks * PRICE, NOW)
+        tx.execute(insert(api_key).values(id=key_of(account_id), account_id=account_id, **KEY))
         return account_id
 
     return store.write(fund)
+
+
+def key_of(account_id: str) -> str:
+    """The id of the key that `funded` makes for an account."""
+    return account_id.removeprefix("acct_")
 
 
 def submission(account_id: str, public_id: str = "", **changes: Any) -> Submission:
@@ -57,7 +65,7 @@ def submission(account_id: str, public_id: str = "", **changes: Any) -> Submissi
     usual = Submission(
         public_id=public_id or f"task-{queue.task_id(NOW)}",
         account_id=account_id,
-        key_id="k0000000",
+        key_id=key_of(account_id),
         dialect="evolink",
         request=asked,
         fields={"prompt": "a cat"},
@@ -70,12 +78,14 @@ def submission(account_id: str, public_id: str = "", **changes: Any) -> Submissi
     return replace(usual, **changes)
 
 
-def accepted(store: Store, asked: Submission, now: float = NOW) -> Task:
+def accepted(
+    store: Store, asked: Submission, now: float = NOW, rules: limits.Rules = limits.USUAL
+) -> Task:
     """The task that a request becomes; raises why it is refused."""
-    (task,) = store.write(lambda tx: queue.accept(tx, [asked], now))
-    if isinstance(task, Refused):
-        raise task
-    return task
+    (found,) = store.write(lambda tx: queue.accept(tx, [asked], now, rules))
+    if isinstance(found, Refused):
+        raise found
+    return found.task
 
 
 def kept_file(task_id: str, expires_at: float = NOW + 86_400) -> File:

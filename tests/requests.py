@@ -26,6 +26,7 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
     "bad key": ("401 unauthorized", "401 in 200", "9999 in 200", "401"),
     "key ended": ("401 unauthorized", "401 in 200", "9999 in 200", "401"),
     "key disabled": ("403 key_disabled", "401 in 200", "9999 in 200", "401"),
+    "key may not do this": ("403 permission_denied", "401 in 200", "9999 in 200", "403"),
     "bad input": INPUT,
     "idempotency conflict": ("409 idempotency_conflict", "422 in 200", "9999 in 200", "409"),
     "idempotency in flight": ("409 paid_outcome_unknown", "422 in 200", "9999 in 200", "409"),

@@ -28,8 +28,10 @@ def step(tx: Connection, account_id: str, name: str, task_id: str, amount: int) 
     move = Move(account_id, STEPS[name], amount, task_id)
     if name != "hold":
         ledger.move(tx, [move], NOW)
-    elif not ledger.hold(tx, [move], NOW):
+        return
+    if ledger.lock(tx, [account_id]).get(account_id, 0) < amount:
         raise InsufficientCredits
+    ledger.move(tx, [move], NOW)
 
 
 def opened(store: Store, amount: int = 0) -> str:

@@ -6,7 +6,7 @@ statements as for one.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -119,19 +119,10 @@ def grant(
     _enter(connection, given, now)
 
 
-def hold(connection: Connection, prices: Sequence[Move], now: float) -> set[str | None]:
-    """Take prices off what is available, in their order; the tasks of those that could be paid."""
-    accounts = sorted({price.account_id for price in prices})
-    rows = connection.execute(_AVAILABLE, {"accounts": accounts})
-    available: dict[str, int] = {row.id: row.available for row in rows}
-    paid = []
-    for price in prices:
-        left = available.get(price.account_id, -1) - price.amount
-        if left >= 0:
-            available[price.account_id] = left
-            paid.append(price)
-    move(connection, paid, now)
-    return {price.task_id for price in paid}
+def lock(connection: Connection, accounts: Collection[str]) -> dict[str, int]:
+    """What accounts have available; nobody else changes it until this transaction ends."""
+    rows = connection.execute(_AVAILABLE, {"accounts": sorted(accounts)})
+    return {row.id: row.available for row in rows}
 
 
 def move(connection: Connection, moves: Sequence[Move], now: float) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from zing import __version__
 from zing.disk import Room
 from zing.errors import ZingError
-from zing.queue import QUEUE_MAX
+from zing.limits import Rules
 from zing.store import Store, counts
 from zing.store.counts import ENDS, Ends, Standing
 from zing.task import TaskState
@@ -51,7 +51,10 @@ class Read:
 class Metrics:
     """What one process counted since it started."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.time, queue_max: int = Rules.queue_max
+    ) -> None:
+        self._queue_max = queue_max
         self.registry = CollectorRegistry()
         self._requests = self._counter("requests", "Requests answered.", "dialect use status")
         self._accepts = self._counter("accepts", "Tasks accepted.", "dialect")
@@ -100,7 +103,8 @@ class Metrics:
 
     def _written(self, rooms: Mapping[str, Room], read: Read | None) -> bytes:
         held = CollectorRegistry()
-        held.register(Held([*_facts(rooms), *self._tally.families(read)]))
+        limit = _gauge("tasks_queued_limit", "Tasks that may wait.", self._queue_max)
+        held.register(Held([*_facts(rooms), limit, *self._tally.families(read)]))
         return bytes(generate_latest(self.registry) + generate_latest(held))
 
     def _counter(self, name: str, text: str, labels: str = "") -> Counter:
@@ -196,7 +200,6 @@ class Held(Collector):
 
 def _of_queue(read: Read) -> Iterator[Metric]:
     yield _gauge("tasks_queued", "Tasks that wait.", read.standing.queued)
-    yield _gauge("tasks_queued_limit", "Tasks that may wait.", QUEUE_MAX)
     yield _gauge("tasks_running", "Tasks that are drawn.", read.standing.running)
     yield _gauge("oldest_queued_seconds", "How long the oldest waits.", read.oldest_queued_s)
     yield _gauge("callbacks_due", "Callbacks to be sent.", read.callbacks_due)

@@ -19,7 +19,7 @@ import uvicorn
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from zing import app, config, edge, extension, keys, ledger, logs, models, netguard, origins
+from zing import app, config, edge, extension, keys, ledger, limits, logs, models, netguard, origins
 from zing.blobs import Blobs, Links
 from zing.certificates import Certificate
 from zing.config import (
@@ -37,6 +37,7 @@ from zing.delivery import Courier, Sender
 from zing.dialects.manners import Manners, spoken
 from zing.errors import BadSetting, Unavailable
 from zing.housekeeper import Housekeeper, Rules
+from zing.metrics import Metrics
 from zing.netguard import Door
 from zing.proxies import Behind, Proxies
 from zing.room import Bounds, Room
@@ -208,11 +209,13 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         wake=supervisor.wake if supervisor else _nobody,
         rules=netguard.callback_rules(),
         room=room,
+        most=limits.Rules.read(),
     )
     wiring = app.Wiring(
         service,
         spoken(_manners()),
         extension.read(),
+        metrics=Metrics(queue_max=service.most.queue_max),
         group_max=config.whole_number(GROUP_MAX, 1, GROUP_MOST),
     )
     sender = Sender(Door(service.rules), secret, time.time, partial(app.sign, wiring))
