@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 GATES, ENGINE, LIGHT = "DYING_GATES", "DYING_ENGINE", "light"
+SEED = "DYING_SEED"  # of a test that chooses at random
 LOOK_S = 0.002
 DIE = "die"
 

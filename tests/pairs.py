@@ -28,6 +28,7 @@ from zing.queue import ATTEMPTS_MAX
 
 ROOT = Path(__file__).parents[1]
 READY_S = 10.0
+PATIENCE_S = 240.0  # a start alone may take a minute where every core is wanted by ten others
 PRICE = 26_000
 LEASE_S = "1.5"
 
@@ -153,7 +154,7 @@ class Pair:
 
     def killed(self, victim: Victim) -> None:
         """Wait until a process was killed."""
-        assert self._processes[victim].wait(60) == -9
+        assert self._processes[victim].wait(PATIENCE_S) == -9
 
     def draws(self) -> None:
         """Wait until the worker may claim."""
@@ -164,7 +165,7 @@ class Pair:
             found = rows(self.data, "select id from worker where state = 'ready'")
             return any(f"-{process.pid}-" in name for (name,) in found)
 
-        until(ready, 120)
+        until(ready, PATIENCE_S)
 
     def ask(self, **fields: Any) -> Asked:
         """Submit a task beside what the test does."""
@@ -178,7 +179,7 @@ class Pair:
 
     def again(self, asked: Asked) -> str:
         """The task that a request has become, also where its first answer was lost; its id."""
-        error = asked.first.exception(60)
+        error = asked.first.exception(PATIENCE_S)
         assert error is None or isinstance(error, LOST), error
         identity = self._submit(asked)
         assert error or asked.first.result() == identity
@@ -195,12 +196,12 @@ class Pair:
         A task whose workers were killed three times has failed instead.
         """
         identity = self.again(asked)
-        body = until(lambda: self._ended(identity), 120)
+        body = until(lambda: self._ended(identity), PATIENCE_S)
         ((_, attempt),) = states_of(self.data, asked.name)
         assert body["status"] == end or (end == "completed" and attempt == ATTEMPTS_MAX)
         if body["status"] == "completed":
             self._check_picture(identity, body)
-        until(lambda: self._told(asked))
+        until(lambda: self._told(asked), PATIENCE_S)
         posts = self.posts(asked)
         assert {post.body for post in posts} == {posts[0].body}
         assert {post.headers["webhook-id"] for post in posts} == {posts[0].headers["webhook-id"]}
@@ -276,7 +277,7 @@ def meet(pair: Pair, victim: Victim, point: str) -> tuple[Asked, str]:
     if mine:
         pair.killed(victim)
     else:
-        until(lambda: pair.gates.found(point))
+        until(lambda: pair.gates.found(point), PATIENCE_S)
         pair.kill(victim)
     left = pair.left(asked)
     pair.gates.open(point)
@@ -288,7 +289,7 @@ def reap(pair: Pair, point: str) -> tuple[Asked, str]:
     """Kill a worker that holds a task, and the housekeeper while it reaps that worker."""
     pair.gates.close("claimed")
     asked = pair.ask()
-    until(lambda: pair.gates.found("claimed"))
+    until(lambda: pair.gates.found("claimed"), PATIENCE_S)
     pair.gates.close(point, DIE)
     pair.kill("worker")
     pair.gates.open("claimed")
@@ -301,12 +302,12 @@ def expire(pair: Pair, point: str) -> tuple[Asked, str]:
     """Kill the housekeeper while it fails a task that nobody has drawn for two days."""
     pair.kill("worker")
     asked = pair.ask()
-    asked.first.result(60)
+    asked.first.result(PATIENCE_S)
     pair.gates.close(point, DIE)
     old = "update task set created_at = created_at - 172800 where callback_url like ?"
     change(pair.data, old, f"%{asked.told_at}")
     left = restart(pair, point, asked)
-    until(lambda: pair.left(asked) == "failed")
+    until(lambda: pair.left(asked) == "failed", PATIENCE_S)
     pair.start("worker")
     return asked, left
 

@@ -5,6 +5,7 @@ what was acknowledged is drawn.
 import hashlib
 import os
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -22,8 +23,8 @@ from sqlalchemy import Connection, func, select
 
 from tests import databases, dying
 from tests.audit import audit
-from tests.dying import DIE, Gates
-from tests.pairs import PRICE, launch, settings
+from tests.dying import DIE, SEED, Gates
+from tests.pairs import PATIENCE_S, PRICE, launch, settings
 from tests.receivers import Authority, Receiver, Sent
 from tests.requests import LEAST, NAMES, SMALL, SUBMIT, Reply, task_id
 from tests.servers import Server, until
@@ -35,7 +36,6 @@ from zing.store.schema import account, file, outbox, task
 
 FOR_S, FOR_MOST_S = 60.0, 240.0
 KILLS_LEAST = 8
-SEED = "DYING_SEED"
 APIS = ("api-1", "api-2")
 WORKERS = ("worker-1", "worker-2", "worker-3", "worker-4")
 POINTS = (*dying.API, *dying.WORKER, "reaping", "reaped")
@@ -60,17 +60,20 @@ class Cluster:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def start(self, name: str) -> None:
-        """Start a process; an API answers when this returns."""
+    def start(self, *names: str) -> None:
+        """Start processes; an API among them answers when this returns."""
+        logs = {name: self._launch(name) for name in names}
+        for name in sorted(logs.keys() & {*APIS}):
+            self.apis[name] = Server(self.processes[name], self.data, logs[name])
+
+    def _launch(self, name: str) -> Path:
+        """Start a process; its log."""
         self.starts += 1
         log = self.folder / f"{name}-{self.starts}.log"
         api = ["serve", "--no-worker", "--port", "0", "--json"]
-        command = api if name in APIS else ["work"]
         environment = self.environment | {"ZING_DATABASE": self.url}
-        process = launch(log, environment, *command)
-        self.processes[name] = process
-        if name in APIS:
-            self.apis[name] = Server(process, self.data, log)
+        self.processes[name] = launch(log, environment, *(api if name in APIS else ["work"]))
+        return log
 
     def kill_one(self, pick: random.Random) -> None:
         """Kill a process at any moment, or whichever comes to some point first; start it again."""
@@ -78,11 +81,12 @@ class Cluster:
             self.processes[pick.choice(APIS + WORKERS)].kill()
         else:
             self._kill_at(pick.choice(POINTS))
-        for name in self.dead():
-            self.kills += 1
-            if name in APIS:
-                self.apis.pop(name).http.close()
-            self.start(name)
+        dead = self.dead()
+        assert {self.processes[name].returncode for name in dead} <= {-signal.SIGKILL}
+        self.kills += len(dead)
+        for name in {*dead} & {*APIS}:
+            self.apis.pop(name).http.close()
+        self.start(*dead)
 
     def dead(self) -> list[str]:
         """The processes that are not there."""
@@ -141,7 +145,7 @@ class Client:
         asked: dict[str, Any] = {**LEAST[self.dialect], **SMALL.get(self.dialect, {})}
         if self.dialect in CALLBACKS:
             asked |= {CALLBACKS[self.dialect]: f"{self.receiver}/{name}"}
-        latest = time.monotonic() + 60
+        latest = time.monotonic() + PATIENCE_S
         while time.monotonic() < latest:
             with suppress(httpx2.TransportError, IndexError):
                 return task_id(self.dialect, self._post(SUBMIT[self.dialect], asked, name))
@@ -166,8 +170,8 @@ def cluster(folder: Path, url: str, authority: Authority) -> Iterator[Cluster]:
     gates = Gates(folder / "gates")
     running = Cluster(folder, url, settings(folder / "data", authority, gates), gates)
     try:
-        for name in APIS + WORKERS:
-            running.start(name)
+        running.start(APIS[0])  # the first key is the first one's
+        running.start(*APIS[1:], *WORKERS)
         yield running
     finally:
         running.end()
@@ -200,7 +204,7 @@ def survive(folder: Path, url: str, authority: Authority) -> None:
         clients = drive(running, receiver.url, seed)
         store = Store.of(url, Data(running.data))
         try:
-            until(lambda: not store.read(waiting), 120)
+            until(lambda: not store.read(waiting), PATIENCE_S)
             check(store, running, clients, receiver)
         finally:
             store.close()
@@ -231,7 +235,7 @@ def drive(running: Cluster, receiver: str, seed: str) -> list[Client]:
     finally:
         over.set()
         for thread in threads:
-            thread.join(90)
+            thread.join(2 * PATIENCE_S)
     assert not any(map(threading.Thread.is_alive, threads))
     assert [fault for each in clients for fault in each.faults] == []
     return clients

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests import dying
-from tests.dying import DIE
-from tests.pairs import Asked, Pair, change, expire, forget, meet, reap, restart, rows
+from tests.dying import DIE, SEED
+from tests.pairs import PATIENCE_S, Asked, Pair, change, expire, forget, meet, reap, restart, rows
 from tests.servers import until
 
 POINTS = ("validated", "inserted", "queued", *dying.WORKER, "enqueued", "answered")
@@ -29,7 +29,7 @@ LEFT: dict[str, set[str]] = {
     **{point: {"succeeded"} for point in ("settled", "enqueued", "answered")},
 }
 LANES = 2  # pairs of their own, killed beside each other
-SEED, KILLS = "DYING_SEED", "DYING_KILLS"
+KILLS = "DYING_KILLS"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_housekeeper_is_killed_while_it_forgets_a_prompt(pair: Pair) -> None
     assert left == "succeeded"
     pair.check(asked)
     kept = "select request like '%red circle%' from task where callback_url like ?"
-    until(lambda: rows(pair.data, kept, f"%{asked.told_at}") == [(0,)])
+    until(lambda: rows(pair.data, kept, f"%{asked.told_at}") == [(0,)], PATIENCE_S)
     pair.audit()
 
 
@@ -94,7 +94,7 @@ def test_the_housekeeper_is_killed_while_it_removes_a_picture(
     ((gone,),) = rows(pair.data, "select deleted_at is not null from file where id = ?", file)
     assert (bool(gone), picture.exists()) == (marked, True)
     restart(pair, point, asked)
-    until(lambda: not picture.exists())
+    until(lambda: not picture.exists(), PATIENCE_S)
     pair.audit()
 
 
