@@ -146,7 +146,7 @@ _Truncate = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)
 _Open = ctypes.CFUNCTYPE(
     ctypes.c_int,
     ctypes.c_void_p,
-    ctypes.c_char_p,
+    ctypes.c_void_p,
     ctypes.POINTER(ctypes.c_void_p),
     ctypes.c_int,
     ctypes.c_void_p,
@@ -192,6 +192,10 @@ def _sqlite() -> Any:
     return found if same else None
 
 
+def _text(address: int) -> bytes:
+    return ctypes.string_at(address)
+
+
 class Files:
     """A layer before SQLite's own, for the files below a folder that are opened while it stands."""
 
@@ -216,11 +220,12 @@ class Files:
         assert self._library.sqlite3_vfs_register(self._real, 1) == _OK
         _GONE.append(self)
 
-    def _open(self, _layer: int, name: bytes, file: Any, flags: int, out: int) -> int:
+    def _open(self, _layer: int, name: int | None, file: Any, flags: int, out: int) -> int:
         real = ctypes.cast(self._real, ctypes.c_void_p).value
+        # The very pointer: SQLite goes on using the name after this.
         result: int = self._opened(real, name, file, flags, out)
         methods = file[0]
-        if result == _OK and methods and name and name.startswith(self._folder):
+        if result == _OK and methods and name and _text(name).startswith(self._folder):
             file[0] = ctypes.addressof(self._failing(methods))
         return result
 

@@ -362,7 +362,7 @@ def test_purging_a_task_forgets_its_callback_and_the_attempts(
     assert len(store.read(lambda tx: outbox.attempts_of(tx, stays.id))) == 1
     # An attempt that ends after the purge leaves nothing behind.
     for each in held:
-        record(store, each, DeliveryState.DELIVERED)
+        record(store, each, DeliveryState.DELIVERED, status=200)
     count = select(func.count()).select_from(delivery_attempt)
     assert store.read(lambda tx: tx.scalar(count)) == 2
 
