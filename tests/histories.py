@@ -895,6 +895,8 @@ class History(RuleBasedStateMachine):
         # What was drawn last has a quarter of an hour left then, and then none.
         for seconds in (0.0, DAY_S - 1600.0, 3600.0):
             self._pass_time(seconds)
+            for kept in self.kept:
+                self._read(kept)
             self.sweep()
             for kept in self.kept:
                 self._read(kept)
