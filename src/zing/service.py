@@ -127,8 +127,9 @@ class Answered:
 class Service:
     """The use cases over one database.
 
-    wake  tells the workers that there is something to do
-    room  whether one more picture would find room; always where there is none
+    wake      tells the workers that there is something to do
+    room      whether one more picture would find room; always where there is none
+    open_key  the key that requests without one act as; empty where a key is asked for
     """
 
     store: Store
@@ -141,6 +142,7 @@ class Service:
     wake: Callable[[], None]
     rules: netguard.Rules = field(default_factory=netguard.Rules)
     room: Room | None = None
+    open_key: str = field(default="", repr=False)
 
     def authenticate(self, text: str) -> Key:
         """The key that a text is; raises BadKey, KeyEnded or KeyDisabled."""
