@@ -45,7 +45,8 @@ file:%2f%2f%2fetc%2fpasswd C:\\Windows\\win.ini C:/Windows/win.ini c%3a%5cboot.i
 secret secret%00.png first-key%00.webp zing.db zing.db-wal pictures pictures/ pictures/.. .
 .. ./ ../ ... %2e %2e%2e ~ ~/ ~root/.ssh/id_rsa $HOME ${HOME} $(id) `id` |id ;id %0a %0d%0aX:y %00
 * ? ?x # x%0a .git/config .env .htaccess style.css/../../secret style.css%00
-kie.json%2f..%2f..%2fsecret http://127.0.0.1/secret http:%2f%2f127.0.0.1%2fsecret //127.0.0.1/secret @127.0.0.1/secret
+kie.json%2f..%2f..%2fsecret http://127.0.0.1/secret http:%2f%2f127.0.0.1%2fsecret //127.0.0.1/secret
+@127.0.0.1/secret
 """.split()
 PAYLOADS = list(
     dict.fromkeys([*CLIMBS, *PLAIN, "a" * 7000, "%2e%2e%2f" * 700, "../" * 2000 + "secret"])

@@ -79,6 +79,7 @@ def host_header(scope: Scope) -> bytes:
     return next((value for name, value in scope["headers"] if name == b"host"), b"")
 
 
+@lru_cache(256)
 def called(header: bytes) -> str:
     """The name or address in a Host header: in small letters, without port, brackets or last dot.
 
