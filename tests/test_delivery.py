@@ -51,11 +51,12 @@ from zing.delivery import Courier, Pace, Sender, secret, signed
 from zing.dialects import kie
 from zing.errors import Unavailable, UnknownTask
 from zing.netguard import Door, Reply, Rules
+from zing.queue import Accepted
 from zing.store import Store, outbox
 from zing.store.outbox import Bounds
 from zing.store.schema import account as account_table
 from zing.store.schema import outbox as rows
-from zing.task import Attempt, Delivery, DeliveryState, Task
+from zing.task import Attempt, Delivery, DeliveryState
 
 PEPPER = b"p" * 32
 LIMIT_S = 60.0  # for what must happen; a busy machine is slow
@@ -149,10 +150,10 @@ def owe(store: Store, account_id: str, urls: list[str], dialect: str = "evolink"
         found = []
         for url in urls:
             asked = submission(account_id, callback_url=url, dialect=dialect)
-            (task,) = queue.accept(tx, [asked], time.time())
-            assert isinstance(task, Task)
-            queue.cancel(tx, task.public_id, None, time.time())
-            found.append(outbox.find(tx, task.public_id))
+            (accepted,) = queue.accept(tx, [asked], time.time())
+            assert isinstance(accepted, Accepted)
+            queue.cancel(tx, asked.public_id, None, time.time())
+            found.append(outbox.find(tx, asked.public_id))
         return found
 
     return store.write(act)

@@ -28,6 +28,7 @@ TABLE: dict[str, tuple[str, str, str, str]] = {
     "BadKey": ("401 unauthorized", "401 in 200", "9999 in 200", "401"),
     "KeyEnded": ("401 unauthorized", "401 in 200", "9999 in 200", "401"),
     "KeyDisabled": ("403 key_disabled", "401 in 200", "9999 in 200", "401"),
+    "KeyDenied": ("403 permission_denied", "401 in 200", "9999 in 200", "403"),
     "ModelDenied": ("403 model_access_denied", "505 in 200", "9999 in 200", "403"),
     "InsufficientCredits": ("402 insufficient_quota", "402 in 200", "9000 in 200", "402"),
     "KeyCapReached": ("402 key_quota_exhausted", "433 in 200", "9000 in 200", "402"),

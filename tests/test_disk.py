@@ -18,7 +18,6 @@ from tests.servers import EVOLINK, Server, broken, ended, look, serving, submit,
 from zing import queue
 from zing.errors import Unavailable
 from zing.store import Store
-from zing.task import Task
 
 # A disk and what fills or locks it: the folder, and how to say no and yes again to a service.
 NoRoom = Callable[[Server], None]
@@ -227,7 +226,6 @@ def test_a_database_that_cannot_be_written_is_unavailable_can_be_read_and_heals(
             assert refusal.value.retry_after_s > 0
         assert store.read(audit) == []
     assert store.read(audit) == []
-    (task,) = store.write(lambda tx: queue.accept(tx, [asked], NOW))
-    assert isinstance(task, Task)
+    assert accepted(store, asked).public_id == asked.public_id
     assert store.read(audit) == []
     store.close()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text, update
 
 from tests.audit import NOW, funded
-from zing import keys
+from zing import keys, ledger
 from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, Refused, UnknownKey, ZingError
 from zing.keys import Key
 from zing.store import Store
@@ -21,7 +21,7 @@ PEPPER = b"p" * 32
 @pytest.fixture
 def account_id(store: Store) -> str:
     """An account that keys may be of."""
-    return funded(store, 0)
+    return store.write(lambda tx: ledger.open_account(tx, NOW))
 
 
 def mint(store: Store, account_id: str, name: str = "laptop", now: float = NOW) -> tuple[str, Key]:

@@ -15,13 +15,14 @@ from tests.audit import NOW, funded, submission
 from tests.test_queue import History, clear
 from zing import ledger, queue
 from zing.errors import UnknownAccount, UnknownTask
+from zing.queue import Accepted
 from zing.store import Store, outbox, tasks
 from zing.store.outbox import Bounds, Hands, Held, Record
 from zing.store.schema import delivery_attempt
 from zing.store.schema import ledger as entries
 from zing.store.schema import outbox as rows
 from zing.store.schema import task as task_table
-from zing.task import Attempt, Delivery, DeliveryState, Task
+from zing.task import Attempt, Delivery, DeliveryState
 
 LEASE_S = 15.0
 SMALL = Bounds(in_all=20, of_host=3, of_account=5)
@@ -360,10 +361,10 @@ def ended(store: Store, account_id: str, count: int = 1) -> list[Delivery]:
         found = []
         for _ in range(count):
             asked = submission(account_id, callback_url="https://hooks.example.com/")
-            (task,) = queue.accept(tx, [asked], NOW)
-            assert isinstance(task, Task)
-            queue.cancel(tx, task.public_id, None, NOW)
-            found.append(outbox.find(tx, task.public_id))
+            (accepted,) = queue.accept(tx, [asked], NOW)
+            assert isinstance(accepted, Accepted)
+            queue.cancel(tx, asked.public_id, None, NOW)
+            found.append(outbox.find(tx, asked.public_id))
         return found
 
     return store.write(act)

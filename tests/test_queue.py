@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.audit import MODEL, NOW, PRICE, Clock, accepted, audit, funded, kept_file, submission
-from zing import ledger, queue
+from zing import ledger, limits, queue
 from zing.errors import (
     BadPicture,
     Blocked,
@@ -281,19 +281,17 @@ def test_ids_sort_by_time() -> None:
 # The queue's bound.
 
 
-def test_a_full_queue_refuses_and_charges_nothing(
-    store: Store, account_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queue, "QUEUE_MAX", 3)
+def test_a_full_queue_refuses_and_charges_nothing(store: Store, account_id: str) -> None:
+    small = limits.Rules(queue_max=3)
     for _ in range(3):
-        accept(store, account_id)
+        accepted(store, submission(account_id), rules=small)
     other = funded(store)
     with pytest.raises(QueueFull) as refused:
-        accept(store, other)
+        accepted(store, submission(other), rules=small)
     assert refused.value.retry_after_s > 0
     assert balance(store, other).held == 0
     claim(store)
-    accept(store, other)
+    accepted(store, submission(other), rules=small)
 
 
 # Deliveries and files: once, at the end.

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.audit import MODEL, NOW, PRICE, Clock, audit, funded
-from zing import disk, keys, ledger, queue
+from zing import disk, keys, ledger, limits, queue
 from zing.blobs import Blobs, Links
 from zing.errors import (
     BadCallback,
@@ -200,8 +200,8 @@ def test_who_cannot_pay_wakes_nobody(desk: Desk) -> None:
     assert desk.woken == []
 
 
-def test_a_full_queue_refuses(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "QUEUE_MAX", 1)
+def test_a_full_queue_refuses(desk: Desk) -> None:
+    desk.service = replace(desk.service, most=limits.Rules(queue_max=1))
     desk.submit()
     with pytest.raises(QueueFull):
         desk.submit()

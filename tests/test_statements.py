@@ -19,8 +19,9 @@ from zing.store import Store, tasks
 from zing.task import TaskState
 
 # Each transaction begins and ends with one more.
-ACCEPT = 8
-ACCEPT_BLOCKED = ACCEPT + 6
+ACCEPT = 10
+ACCEPT_LIMITED = ACCEPT + 2
+ACCEPT_BLOCKED = ACCEPT + 7
 CLAIM_ONE, CLAIM_SOME = 5, 7
 SETTLE = 7
 LOOK_OPEN, LOOK_ENDED = 5, 2
@@ -91,6 +92,8 @@ def test_accepting_many_takes_as_many_statements_as_accepting_one(
 ) -> None:
     assert accept(store, account_id, 1) == ACCEPT
     assert accept(store, account_id, 32) == ACCEPT
+    assert accept(store, account_id, 1, dialect="kie") == ACCEPT_LIMITED
+    assert accept(store, account_id, 32, dialect="kie") == ACCEPT_LIMITED
     assert accept(store, account_id, 1, refused=queue.Unreadable()) == ACCEPT_BLOCKED
     assert accept(store, account_id, 8, refused=queue.Unreadable()) == ACCEPT_BLOCKED
 

@@ -28,7 +28,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zing import bodies, dialects, documents, events, logs
+from zing import bodies, dialects, documents, events, logs, quotas
 from zing.blobs import LINK_PATH, MEDIA_TYPES
 from zing.config import GROUP_MAX
 from zing.dialects.base import Answer, Dialect, Reads, Use
@@ -37,6 +37,7 @@ from zing.errors import (
     BadField,
     IdempotencyInFlight,
     Internal,
+    RateLimited,
     Refused,
     UnknownRoute,
     WrongMethod,
@@ -239,12 +240,17 @@ class Endpoint:
             answer = await self._answered(request)
         except ZingError as error:
             request.scope[REFUSED] = type(error).__name__
-            answer = self.dialect.refused(error)
+            answer = self._refused(error)
         except Exception:  # the last door: nobody else would answer
             name, request.scope[REFUSED] = request.scope[REQUEST_ID], Internal.__name__
             log.exception("no answer to %s %s (%s)", request.method, self.address.path, name)
             answer = self.dialect.refused(Internal())
         return _response(answer)
+
+    def _refused(self, error: ZingError) -> Answer:
+        answer = self.dialect.refused(error)
+        told = quotas.passed(error) if isinstance(error, RateLimited) else {}
+        return replace(answer, headers={**answer.headers, **told})
 
     async def _answered(self, request: Request) -> Answer:
         """The body, who asks, what they ask, what comes of it, in this order."""
@@ -369,12 +375,14 @@ class Endpoint:
         return None if text is None else Answer(200, json.loads(text), REPLAYED)
 
     async def _accepted(self, asking: Asking) -> Answer:
-        asking, headers = await self._extended(asking)
+        asking, extended = await self._extended(asking)
         answered = await self.parts.accepts(asking)
         service = self.parts.service
         service.tell_refused(answered)
         if answered.view is None:
             return Answer(200, json.loads(answered.answer), REPLAYED)
+        counted = {} if answered.quota is None else quotas.of(answered.quota)
+        headers = {**extended, **counted}
         if asking.sent is not None:
             return Answer(200, json.loads(answered.answer), headers)
         answer = await self._when_ended(answered.view)

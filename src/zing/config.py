@@ -68,6 +68,8 @@ TASK_TIMEOUT = Setting("ZING_TASK_TIMEOUT", "600", "Seconds that drawing one pic
 QUEUE_TIMEOUT = Setting(
     "ZING_QUEUE_TIMEOUT", "86400", "Seconds after which a task that nobody drew has failed."
 )
+QUEUE_MAX = Setting("ZING_QUEUE_MAX", "10000", "Tasks that wait, of all accounts, at most.")
+OPEN_MAX = Setting("ZING_OPEN_MAX", "1000", "Tasks of one account that wait or are drawn, at most.")
 GROUP_MAX = Setting("ZING_GROUP_MAX", "64", "Tasks that one commit accepts, at most.")
 LOG = Setting("ZING_LOG", "text", "How the log is written: text, or json for one object a line.")
 DRAIN = Setting("ZING_DRAIN", "30", "Seconds to finish what runs when the service is stopped.")
@@ -86,6 +88,9 @@ EGRESS_PROXY = Setting(
 )
 KIE_HTTP = Setting(
     "ZING_KIE_HTTP", "body", "Where kie.ai's codes are: body, or mirror for the HTTP status too."
+)
+KIE_RATE = Setting(
+    "ZING_KIE_RATE", "20/10", "New tasks an account by kie.ai's API: 20 in 10 seconds; none: any."
 )
 EVOLINK_CANCELLED = Setting(
     "ZING_EVOLINK_CANCELLED", "cancelled", "EvoLink's word for a cancelled task, or failed."

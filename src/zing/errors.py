@@ -18,6 +18,7 @@ ZingError
 │   ├── BadKey              none, or none that is known here
 │   ├── KeyEnded            expired or revoked
 │   ├── KeyDisabled
+│   ├── KeyDenied           the key may not do this, or not by this API
 │   ├── ModelDenied         the key may not use this model
 │   ├── InsufficientCredits
 │   ├── KeyCapReached
@@ -135,6 +136,10 @@ class KeyDisabled(Refused):
     """The API key is disabled."""
 
 
+class KeyDenied(Refused):
+    """The API key may not do this."""
+
+
 class ModelDenied(Refused):
     """The API key may not use this model."""
 
@@ -153,6 +158,20 @@ class KeyDailyCapReached(Refused):
 
 class RateLimited(Refused):
     """Too many requests; try again later."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        field: str = "",
+        retry_after_s: int = 0,
+        count: int = 0,
+        seconds: float = 0.0,
+    ) -> None:
+        super().__init__(message, field=field, retry_after_s=retry_after_s)
+        # The rate that was passed, where it is one: so many in so many seconds.
+        self.count = count
+        self.seconds = seconds
 
 
 class QueueFull(Refused):

@@ -6,16 +6,19 @@ data folder and not in the database.
 
 import hashlib
 import hmac
+import json
 import re
 import secrets
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, Refused, UnknownKey
+from zing.rates import Rate
 from zing.store.schema import api_key
 
 PREFIX = "zk_live_"
@@ -28,6 +31,64 @@ _NO_HASH = "0" * 64
 _BY_IDS = select(api_key).where(api_key.c.id.in_(bindparam("ids", expanding=True)))
 
 
+class Scope(StrEnum):
+    """What a key may be for."""
+
+    CREATE = "create"  # new tasks
+    READ = "read"  # tasks, pictures' links, the balance
+    CANCEL = "cancel"  # cancel and delete
+    ADMIN = "admin"  # everybody's: the operator's own
+
+
+USUAL = frozenset({Scope.CREATE, Scope.READ, Scope.CANCEL})
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a key may do, and for how long.
+
+    dialects, models  by their names; empty: all of them
+    cap, daily_cap    micro-credits that it may spend in all and on one day (UTC); None: any
+    rate              how often it may create; None: as often as it likes
+    expires_at        UTC seconds; None: never
+    """
+
+    scopes: frozenset[Scope] = USUAL
+    dialects: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    cap: int | None = None
+    daily_cap: int | None = None
+    rate: Rate | None = None
+    expires_at: float | None = None
+
+    def values(self) -> dict[str, Any]:
+        """The columns that these are kept in."""
+        lists = (self.scopes, self.dialects, self.models)
+        scopes, dialects, models = (json.dumps(sorted(each)) for each in lists)
+        return {
+            "scopes": scopes,
+            "dialects": dialects,
+            "models": models,
+            "cap": self.cap,
+            "daily_cap": self.daily_cap,
+            "rate": None if self.rate is None else str(self.rate),
+            "expires_at": self.expires_at,
+        }
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Micro-credits of a key: settled, held by open tasks, and what the tasks of a day cost.
+
+    day  the day that `day_spent` is of, since 1970 in UTC
+    """
+
+    used: int
+    held: int
+    day: int
+    day_spent: int
+
+
 @dataclass(frozen=True)
 class Key:
     """What is known of a key; times are UTC seconds, None where it never was."""
@@ -36,9 +97,16 @@ class Key:
     name: str
     account_id: str
     created_at: float
-    expires_at: float | None
-    revoked_at: float | None
-    disabled_at: float | None
+    revoked_at: float | None = None
+    disabled_at: float | None = None
+    last_used_at: float | None = None
+    allowed: Allowed = Allowed()
+    spending: Spending = Spending(0, 0, 0, 0)
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it ends, or has ended, by itself."""
+        return self.allowed.expires_at
 
     def state(self, now: float) -> str:
         """active, expired, revoked or disabled."""
@@ -48,14 +116,26 @@ class Key:
             return "expired"
         return "active" if self.disabled_at is None else "disabled"
 
+    def refusal(self, now: float) -> Refused | None:
+        """Why it lets nobody in, where it does not."""
+        state = self.state(now)
+        if state in ("revoked", "expired"):
+            return KeyEnded()
+        return KeyDisabled() if state == "disabled" else None
+
 
 def mint(
-    connection: Connection, pepper: bytes, name: str, account_id: str, now: float
+    connection: Connection,
+    pepper: bytes,
+    name: str,
+    account_id: str,
+    now: float,
+    allowed: Allowed = Allowed(),
 ) -> tuple[str, Key]:
     """A new key for an account: its text, which is shown once and never kept, and what is."""
     if not 1 <= len(name) <= NAME_MAX or not name.isprintable():
         raise BadSetting(f"A key's name has 1 to {NAME_MAX} printable characters.")
-    key = Key(_pick(_ID_LETTERS, _ID_LENGTH), name, account_id, now, None, None, None)
+    key = Key(_pick(_ID_LETTERS, _ID_LENGTH), name, account_id, now, allowed=allowed)
     secret = _pick(_SECRET_LETTERS, _SECRET_LENGTH)
     connection.execute(
         insert(api_key).values(
@@ -64,6 +144,7 @@ def mint(
             name=name,
             account_id=account_id,
             created_at=now,
+            **allowed.values(),
         )
     )
     return f"{PREFIX}{key.id}_{secret}", key
@@ -90,11 +171,8 @@ def _recognised(
     same = hmac.compare_digest(_hash(pepper, *part), row.hash if row else _NO_HASH)
     if row is None or not same:
         return BadKey()
-    key = _key(row)
-    state = key.state(now)
-    if state in ("revoked", "expired"):
-        return KeyEnded()
-    return KeyDisabled() if state == "disabled" else key
+    key = of_row(row)
+    return key.refusal(now) or key
 
 
 def find(connection: Connection, text: str) -> Key:
@@ -114,7 +192,7 @@ def find(connection: Connection, text: str) -> Key:
         if len(rows) > 1:
             raise UnknownKey(f"More than one key is named {wanted[:40]!r}; name it by its id.")
         if rows:
-            return _key(rows[0])
+            return of_row(rows[0])
     raise UnknownKey(f"There is no key {wanted[:40]!r}; `zing keys list` names them.")
 
 
@@ -126,7 +204,7 @@ def used(connection: Connection, key_id: str) -> int:
 def list_keys(connection: Connection) -> list[Key]:
     """Every key, oldest first."""
     rows = connection.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.id))
-    return [_key(row) for row in rows]
+    return [of_row(row) for row in rows]
 
 
 def revoke(connection: Connection, key_id: str, now: float) -> None:
@@ -146,20 +224,35 @@ def enable(connection: Connection, key_id: str, _now: float) -> None:
 
 
 def rotate(connection: Connection, pepper: bytes, old: Key, now: float) -> tuple[str, Key]:
-    """A new key of the same name and account; the old one ends at once."""
+    """A new key of the same name and account that may do the same; the old one ends at once."""
     revoke(connection, old.id, now)
-    return mint(connection, pepper, old.name, old.account_id, now)
+    return mint(connection, pepper, old.name, old.account_id, now, old.allowed)
 
 
-def _key(row: Row[tuple[object, ...]]) -> Key:
+def of_row(row: Row[Any]) -> Key:
+    """The key in a row of its table."""
     return Key(
         id=row.id,
         name=row.name,
         account_id=row.account_id,
         created_at=row.created_at,
-        expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         disabled_at=row.disabled_at,
+        last_used_at=row.last_used_at,
+        allowed=_allowed(row),
+        spending=Spending(row.used, row.held, row.day, row.day_spent),
+    )
+
+
+def _allowed(row: Row[Any]) -> Allowed:
+    return Allowed(
+        scopes=frozenset(map(Scope, json.loads(row.scopes))),
+        dialects=frozenset(json.loads(row.dialects)),
+        models=frozenset(json.loads(row.models)),
+        cap=row.cap,
+        daily_cap=row.daily_cap,
+        rate=None if row.rate is None else Rate.parse(row.rate),
+        expires_at=row.expires_at,
     )
 
 

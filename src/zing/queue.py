@@ -1,9 +1,9 @@
 """The life of a task in the database: accept, claim, settle, reap, cancel, each one transaction.
 
 Accepting, claiming and settling take a set and need as many statements for it as for one: a
-durable commit and a round trip cost the same for both. Rows are locked in the order task, account,
-lane, each by its id; where two transactions still wait for each other, the database ends one, and
-it is done again. Every function runs inside `Store.write` and takes the time as `now`.
+durable commit and a round trip cost the same for both. Rows are locked in the order task,
+account, key, lane, each by its id; where two transactions still wait for each other, the database
+ends one, and it is done again. Each function runs inside `Store.write` and takes the time as `now`.
 """
 
 import json
@@ -31,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from zing import ledger, logs
+from zing import ledger, limits, logs
 from zing.egress import host_of
 from zing.errors import (
     Cancelled,
@@ -47,6 +47,7 @@ from zing.errors import (
     ZingError,
 )
 from zing.ledger import Kind, Move
+from zing.limits import USUAL, Admission, Ask, Quota, Rules
 from zing.store import files, switches
 from zing.store.files import File
 from zing.store.schema import api_key, lane, outbox, task, worker
@@ -54,7 +55,6 @@ from zing.store.tasks import dump_request, to_task
 from zing.task import DeliveryState, Ended, ImageRequest, Task, TaskState
 
 ATTEMPTS_MAX = 3
-QUEUE_MAX = 10_000
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
 KIND_WITHIN = 32  # so many tasks of a lane are looked at for those of a claim's kind
 EXPIRED_AT_ONCE = 100
@@ -168,10 +168,16 @@ _ENDED = (
         ended_at=bindparam("now"),
     )
 )
-_USED = (
+# What came of nothing is given back to the day's cap, where it is still that day.
+_SPENT = (
     update(api_key)
     .where(api_key.c.id == bindparam("key"))
-    .values(used=api_key.c.used + bindparam("spent"))
+    .values(
+        held=api_key.c.held - bindparam("cost"),
+        used=api_key.c.used + bindparam("spent"),
+        day_spent=api_key.c.day_spent
+        - case((api_key.c.day == bindparam("accepted"), bindparam("back")), else_=0),
+    )
 )
 _DELIVERY = insert(outbox)
 
@@ -192,6 +198,19 @@ class Submission:
     model: str
     compat: str
     refused: ZingError | None = None
+
+    @property
+    def ask(self) -> Ask:
+        """What it is measured by."""
+        return Ask(self.account_id, self.key_id, self.dialect, self.model, self.cost)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A new task, and the rate that it was counted by, where there is one."""
+
+    task: Task
+    quota: Quota | None
 
 
 @dataclass(frozen=True)
@@ -234,35 +253,35 @@ def task_id(now: float) -> str:
 
 
 def accept(
-    connection: Connection, submissions: Sequence[Submission], now: float
-) -> list[Task | Refused]:
+    connection: Connection, submissions: Sequence[Submission], now: float, rules: Rules = USUAL
+) -> list[Accepted | Refused]:
     """For each the queued task, its price held, or why it is refused, in their order.
 
-    InsufficientCredits, QueueFull, or Unavailable or SwitchedOff where the operator takes no new
-    tasks. A request that safety refuses is accepted, ended and released at once.
+    InsufficientCredits, what limits say, QueueFull, or Unavailable or SwitchedOff where the
+    operator takes no new tasks. A request that safety refuses is accepted, ended and released at
+    once.
     """
     ids = sorted(task_id(now) for _ in submissions)
     wanted = dict(zip(ids, submissions, strict=True))
-    refused = _refusals(connection, wanted)
-    prices = [
-        Move(each.account_id, Kind.HOLD, each.cost, identity)
-        for identity, each in wanted.items()
-        if identity not in refused
-    ]
-    held = ledger.hold(connection, prices, now)
-    accepted = {identity: each for identity, each in wanted.items() if identity in held}
+    refused: Mapping[str, Refused] = _closed(connection, wanted, rules.queue_max)
+    asked = {identity: each for identity, each in wanted.items() if identity not in refused}
+    quotas, denied = _admit(connection, asked, rules, now)
+    accepted = {identity: wanted[identity] for identity in quotas}
     queued = _insert(connection, accepted, now) | _block(connection, accepted, now)
-    return [
-        queued.get(identity) or refused.get(identity) or InsufficientCredits()
-        for identity in wanted
-    ]
+    taken = {each: Accepted(queued[each], quota) for each, quota in quotas.items()}
+    outcomes: Mapping[str, Accepted | Refused] = {**refused, **denied, **taken}
+    return [outcomes[identity] for identity in wanted]
 
 
-def check_open(connection: Connection, dialect: str) -> None:
-    """Refuse a new task where there is no room for it: raises QueueFull, and what switches do."""
-    switches.check(connection, dialect)
-    if _waiting(connection) >= QUEUE_MAX:
+def check_open(connection: Connection, ask: Ask, now: float, rules: Rules = USUAL) -> None:
+    """Raise why a request would be refused now: for whoever has work to do before accepting."""
+    switches.check(connection, ask.dialect)
+    if _waiting(connection) >= rules.queue_max:
         raise QueueFull(retry_after_s=10)
+    available = ledger.balance(connection, ask.account_id).available
+    why = _refusal(Admission(connection, [ask], rules, now), ask, available)
+    if why is not None:
+        raise why
 
 
 def claim(
@@ -423,16 +442,47 @@ def _models_drawn(connection: Connection, now: float) -> set[str]:
     return {json.loads(each).get("model", "") for each in said}
 
 
-def _refusals(connection: Connection, wanted: Mapping[str, Submission]) -> dict[str, Refused]:
-    """Which of these tasks are not taken whoever pays, and why: switches, then a full queue."""
+def _closed(
+    connection: Connection, wanted: Mapping[str, Submission], queue_max: int
+) -> dict[str, Refused]:
+    """Which of these tasks are not taken whoever asks, and why: switches, then a full queue."""
     switched = switches.list_switches(connection)
     found = {
         identity: switches.refusal(switched, each.dialect) for identity, each in wanted.items()
     }
     refused = {identity: why for identity, why in found.items() if why is not None}
-    room = max(0, QUEUE_MAX - _waiting(connection))
+    room = max(0, queue_max - _waiting(connection))
     beyond = [identity for identity in wanted if identity not in refused][room:]
     return refused | {identity: QueueFull(retry_after_s=10) for identity in beyond}
+
+
+def _admit(
+    connection: Connection, asked: Mapping[str, Submission], rules: Rules, now: float
+) -> tuple[dict[str, Quota | None], dict[str, Refused]]:
+    """Which of these tasks limits and credits allow, their prices held, and why others are not."""
+    if not asked:
+        return {}, {}
+    asks = {identity: each.ask for identity, each in asked.items()}
+    available = ledger.lock(connection, {ask.account_id for ask in asks.values()})
+    admission = Admission(connection, asks.values(), rules, now)
+    taken: dict[str, Quota | None] = {}
+    denied: dict[str, Refused] = {}
+    for identity, ask in asks.items():
+        why = _refusal(admission, ask, available.get(ask.account_id, -1))
+        if why is not None:
+            denied[identity] = why
+            continue
+        available[ask.account_id] -= ask.cost
+        taken[identity] = admission.take(ask)
+    holds = [Move(asks[each].account_id, Kind.HOLD, asks[each].cost, each) for each in taken]
+    ledger.move(connection, holds, now)
+    admission.save(connection)
+    return taken, denied
+
+
+def _refusal(admission: Admission, ask: Ask, available: int) -> Refused | None:
+    short = InsufficientCredits() if available < ask.cost else None
+    return admission.refusal(ask) or short
 
 
 def _waiting(connection: Connection) -> int:
@@ -601,17 +651,17 @@ def _end(
     if not ends:
         return []
     connection.execute(_ENDED, [_ended(row, outcome, now) for row, outcome in ends])
-    succeeded = [row for row, outcome in ends if outcome.state == TaskState.SUCCEEDED]
-    spent = {row.id for row in succeeded}
+    rows = [row for row, _ in ends]
+    spent = {row.id for row, outcome in ends if outcome.state == TaskState.SUCCEEDED}
     moves = [
         Move(row.account_id, Kind.SETTLE if row.id in spent else Kind.RELEASE, row.cost, row.id)
-        for row, _ in ends
+        for row in rows
     ]
     ledger.move(connection, moves, now)
-    _count_used(connection, succeeded)
+    _free_keys(connection, rows, spent)
     files.add(connection, [(row.id, outcome.file) for row, outcome in ends if outcome.file])
-    _leave_lanes(connection, [row for row, _ in ends])
-    owed = [_delivery(row, now) for row, _ in ends if row.callback_url]
+    _leave_lanes(connection, rows)
+    owed = [_delivery(row, now) for row in rows if row.callback_url]
     if owed:
         connection.execute(_DELIVERY, owed)
     return [Ended.of(row, row.compat, end.state, end.error, now) for row, end in ends]
@@ -628,14 +678,25 @@ def _ended(row: Row[Any], outcome: Outcome, now: float) -> dict[str, Any]:
     }
 
 
-def _count_used(connection: Connection, succeeded: Sequence[Row[Any]]) -> None:
-    """What the keys of these tasks have spent with them."""
-    spent: Counter[str] = Counter()
-    for row in succeeded:
-        spent[row.key_id] += row.cost
-    if spent:
-        used = [{"key": each, "spent": spent[each]} for each in sorted(spent)]
-        connection.execute(_USED, used)
+def _free_keys(connection: Connection, rows: Sequence[Row[Any]], spent: Collection[str]) -> None:
+    """What the keys of these tasks held is spent, or theirs again."""
+    held: Counter[tuple[str, int]] = Counter()
+    used: Counter[tuple[str, int]] = Counter()
+    for row in rows:
+        place = row.key_id, limits.day(row.created_at)
+        held[place] += row.cost
+        used[place] += row.cost if row.id in spent else 0
+    freed = [
+        {
+            "key": key_id,
+            "accepted": accepted,
+            "cost": held[key_id, accepted],
+            "spent": used[key_id, accepted],
+            "back": held[key_id, accepted] - used[key_id, accepted],
+        }
+        for key_id, accepted in sorted(held)
+    ]
+    connection.execute(_SPENT, freed)
 
 
 def _leave_lanes(connection: Connection, rows: Sequence[Row[Any]]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from zing import safety
 from zing.disk import MIB, Room, room
 from zing.errors import ZingError
-from zing.queue import QUEUE_MAX
+from zing.limits import Rules
 from zing.store import Store, counts, switches
 from zing.store.counts import Standing
 
@@ -31,13 +31,15 @@ class Stage(StrEnum):
 class Place:
     """What readiness is of.
 
-    workers  whether a worker belongs to this service, which is not ready without one
+    workers    whether a worker belongs to this service, which is not ready without one
+    queue_max  tasks that may wait
     """
 
     store: Store
     pictures: Path
     model: str
     workers: bool
+    queue_max: int = Rules.queue_max
 
     def rooms(self) -> dict[str, Room]:
         """The room for the pictures, and for a database that is a file."""
@@ -75,7 +77,7 @@ def look(place: Place, now: float, draining: bool = False) -> dict[str, Any]:
         "database": database,
         "workers": [state for state, _ in standing.workers].count(Stage.READY),
         "open_tasks": standing.queued + standing.running,
-        "queue": {"queued": standing.queued, "limit": QUEUE_MAX},
+        "queue": {"queued": standing.queued, "limit": place.queue_max},
         "disk": {
             name: {"ok": each.ok, "free": each.free, "why": each.trouble}
             for name, each in rooms.items()

@@ -29,6 +29,7 @@ from zing import (
     keyless,
     keys,
     ledger,
+    limits,
     logs,
     models,
     netguard,
@@ -54,6 +55,7 @@ from zing.errors import BadSetting, Unavailable
 from zing.headers import Headed
 from zing.hosts import Called, Hosts
 from zing.housekeeper import Housekeeper, Rules
+from zing.metrics import Metrics
 from zing.netguard import Door
 from zing.proxies import Behind, Proxies, plain
 from zing.room import Bounds, Room
@@ -236,13 +238,16 @@ def _wire(options: Options, front: Front, data: Data, store: Store, address: str
         rules=netguard.callback_rules(),
         room=room,
         open_key=_open_key(data) if front.keyless else "",
+        most=limits.Rules.read(),
     )
     wiring = app.Wiring(
         service,
         spoken(_manners()),
         extension.read(),
+        metrics=Metrics(queue_max=service.most.queue_max),
         group_max=config.whole_number(GROUP_MAX, 1, GROUP_MOST),
     )
+    wiring.metrics.watch_audit(housekeeper.last_audit)
     sender = Sender(Door(service.rules), secret, time.time, partial(app.sign, wiring))
     courier = Courier(store, sender, partial(app.tell, wiring))
     _warn_of_links(service.links.origin)

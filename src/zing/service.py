@@ -4,21 +4,20 @@ import logging
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from zing import config, keys, ledger, logs, netguard, queue, readiness, safety
+from zing import config, keys, ledger, limits, logs, netguard, queue, readiness, safety
 from zing.blobs import Blobs, Links
 from zing.config import LINK_TTL, PRICE
 from zing.errors import (
     BadField,
     Blocked,
     IdempotencyConflict,
-    InsufficientCredits,
     Internal,
     NotCancellable,
     Refused,
@@ -27,7 +26,8 @@ from zing.errors import (
     ZingError,
 )
 from zing.keys import Key
-from zing.queue import Submission
+from zing.limits import Quota
+from zing.queue import Accepted, Submission
 from zing.readiness import Place
 from zing.room import Room
 from zing.store import Store, files, idem, tasks
@@ -116,11 +116,13 @@ class Asking:
 class Answered:
     """What came of a request: its task, and the answer that its idempotency key keeps.
 
-    No task where the answer is that of the first request with the key.
+    view   none where the answer is that of the first request with the key
+    quota  the rate that it was counted by, where there is one
     """
 
     view: TaskView | None
     answer: str = ""
+    quota: Quota | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Service:
 
     wake      tells the workers that there is something to do
     room      whether one more picture would find room; always where there is none
+    most      how much is taken at most, and how often
     open_key  the key that requests without one act as; empty where a key is asked for
     """
 
@@ -142,6 +145,7 @@ class Service:
     wake: Callable[[], None]
     rules: netguard.Rules = field(default_factory=netguard.Rules)
     room: Room | None = None
+    most: limits.Rules = field(default_factory=limits.Rules)
     open_key: str = field(default="", repr=False)
 
     def authenticate(self, text: str) -> Key:
@@ -195,13 +199,9 @@ class Service:
     def check_open(self, asking: Asking) -> None:
         """Refuse what accepting would refuse now, for whoever has work to do before that."""
 
-        def check(tx: Connection) -> None:
-            queue.check_open(tx, asking.via.NAME)
-            if ledger.balance(tx, asking.key.account_id).available < self.terms.price:
-                raise InsufficientCredits
-
         self._check(asking.request)
-        self.store.read(check)
+        ask, now = self._submission(asking).ask, self.clock()
+        self.store.read(lambda tx: queue.check_open(tx, ask, now, self.most))
 
     def list_tasks(self, account_id: str, listing: Listing) -> TaskPage:
         """A page of an account's tasks, the newest first, without links."""
@@ -300,7 +300,8 @@ class Service:
     def place(self) -> Place:
         """What readiness is of."""
         served = self.served
-        return Place(self.store, self.blobs.folder, served.name, served.workers)
+        queue_max = self.most.queue_max
+        return Place(self.store, self.blobs.folder, served.name, served.workers, queue_max)
 
     def ready(self, draining: bool = False) -> dict[str, Any]:
         """What /readyz says: whether pictures can be drawn now, and what each part does."""
@@ -346,12 +347,14 @@ class Service:
         first = {place: _first_answer(tx, each.sent, now) for place, each in enumerate(askings)}
         answers = {place: answer for place, answer in first.items() if answer is not None}
         new = [place for place in first if place not in answers]
-        accepted = dict(zip(new, queue.accept(tx, [submissions[p] for p in new], now), strict=True))
+        asked = [submissions[place] for place in new]
+        accepted = dict(zip(new, queue.accept(tx, asked, now, self.most), strict=True))
         answers |= {place: no for place, no in accepted.items() if isinstance(no, Refused)}
-        queued = {place: each for place, each in accepted.items() if isinstance(each, Task)}
-        found = [(each, submissions[place].compat) for place, each in queued.items()]
+        queued = {place: each for place, each in accepted.items() if isinstance(each, Accepted)}
+        found = [(each.task, submissions[place].compat) for place, each in queued.items()]
         for place, look in zip(queued, tasks.looks_at(tx, found, now), strict=True):
-            answers[place] = _keep(tx, askings[place], self._view(look), now)
+            answered = Answered(self._view(look), quota=queued[place].quota)
+            answers[place] = _keep(tx, askings[place], answered, now)
         return [answers[place] for place in first]
 
     def _submission(self, asking: Asking) -> Submission:
@@ -386,13 +389,14 @@ def _first_answer(tx: Connection, sent: Sent | None, now: float) -> Answered | R
     return Answered(None, kept.answer) if same else IdempotencyConflict()
 
 
-def _keep(tx: Connection, asking: Asking, view: TaskView, now: float) -> Answered:
+def _keep(tx: Connection, asking: Asking, answered: Answered, now: float) -> Answered:
     """The answer for a new task, kept where the request has an idempotency key."""
-    if asking.sent is None:
-        return Answered(view)
+    view = answered.view
+    if asking.sent is None or view is None:
+        return answered
     answer = asking.words(view)
     idem.keep(tx, asking.sent, view.task.id, answer, now)
-    return Answered(view, answer)
+    return replace(answered, answer=answer)
 
 
 def _refused(prompt: str) -> ZingError | None:

@@ -24,6 +24,7 @@ from zing.errors import (
     Internal,
     KeyCapReached,
     KeyDailyCapReached,
+    KeyDenied,
     KeyDisabled,
     KeyEnded,
     ModelDenied,
@@ -40,6 +41,7 @@ OF_EVERY: tuple[ZingError, ...] = (
     BadKey(),
     KeyEnded(),
     KeyDisabled(),
+    KeyDenied(),
     BodyTooLarge(),
     BadBody(),
     RateLimited(retry_after_s=3),
@@ -66,6 +68,16 @@ HEADERS: Json = {
     "Retry-After": {
         "description": "Seconds after which it is worth trying again.",
         "schema": {"type": "integer", "minimum": 1},
+    },
+    "RateLimit": {
+        "description": "Where new tasks are counted: how many more are taken now (`r`), and the "
+        "seconds until all are again (`t`).",
+        "schema": {"type": "string", "pattern": '^"create";r=[0-9]+;t=[0-9]+$'},
+    },
+    "RateLimit-Policy": {
+        "description": "Where new tasks are counted: at most so many (`q`) in so many seconds "
+        "(`w`). X-RateLimit-Limit, -Remaining and -Reset say the same.",
+        "schema": {"type": "string", "pattern": '^"create";q=[0-9]+;w=[0-9]+$'},
     },
     "Allow": {
         "description": "The methods that the address takes.",
@@ -94,7 +106,12 @@ HEADERS: Json = {
     },
 }
 HEADERS_OF: dict[Use, tuple[str, ...]] = {
-    Use.SUBMIT: ("Idempotency-Replayed", "X-Zing-Prompt-Extend"),
+    Use.SUBMIT: (
+        "Idempotency-Replayed",
+        "X-Zing-Prompt-Extend",
+        "RateLimit",
+        "RateLimit-Policy",
+    ),
     Use.LOOK: ("X-Zing-Prompt-Tokens", "X-Zing-Prompt-Words", "Preference-Applied"),
 }
 IDEMPOTENCY_KEY: Json = {

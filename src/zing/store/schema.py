@@ -70,9 +70,46 @@ api_key = Table(
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Column("disabled_at", Double),
-    # Micro-credits that the key's tasks settled.
+    # Micro-credits that the key's tasks settled, and those that its open tasks hold.
     Column("used", BigInteger, nullable=False, server_default="0"),
+    Column("held", BigInteger, nullable=False, server_default="0"),
+    # What it may do, as lists in JSON. No dialects or models named: all of them.
+    Column("scopes", Text, nullable=False, server_default='["cancel", "create", "read"]'),
+    Column("dialects", Text, nullable=False, server_default="[]"),
+    Column("models", Text, nullable=False, server_default="[]"),
+    # Micro-credits that it may spend in all and in one day (UTC), a rate such as 20/10.
+    Column("cap", BigInteger),
+    Column("daily_cap", BigInteger),
+    Column("rate", String(20)),
+    # What its tasks of one day cost, without those that ended for nothing; days since 1970.
+    Column("day", Integer, nullable=False, server_default="0"),
+    Column("day_spent", BigInteger, nullable=False, server_default="0"),
+    Column("last_used_at", Double),
     Index("api_key_by_account", "account_id"),
+)
+
+# A rate that is counted: when all of it is free again (rates.py). Its account's row is its lock.
+limit_bucket = Table(
+    "limit_bucket",
+    metadata,
+    Column("account_id", String(40), primary_key=True),
+    Column("rule", String(40), primary_key=True),
+    Column("tat", Double, nullable=False),
+)
+
+# What operators did and who was refused for a key: who, from where, what, to whom.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    # A key's id, the command line, or nobody.
+    Column("actor", String(40), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("target", String(128), nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("audit_log_by_time", "at"),
 )
 
 lane = Table(
@@ -82,6 +119,8 @@ lane = Table(
     Column("queued", Integer, nullable=False),
     Column("running", Integer, nullable=False),
     Column("max_running", Integer),
+    # Tasks queued or running that it may have; as the settings say where none is named.
+    Column("max_open", Integer),
     Column("weight", Integer, nullable=False),
     Column("vtime", Double, nullable=False),
     CheckConstraint("queued >= 0", name="queued_not_negative"),
