@@ -221,7 +221,7 @@ def misfits(canary: Canary) -> None:
     for url in (
         f"https://{USER}:{USER}@127.0.0.1/",
         f"http://127.0.0.1/{QUERY}",
-        f"https://{QUERY}",
+        f"https://a.example/{QUERY}",
     ):
         canary.ask("POST", SUBMIT["evolink"], "looks", json=EVOLINK | {"callback_url": url})
         body = LEAST["kie"] | {"callBackUrl": url}
