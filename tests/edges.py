@@ -135,7 +135,7 @@ def running(
 
 def request(path: str = "/", *headers: str, method: str = "GET", body: bytes = b"") -> bytes:
     """A request of HTTP/1.1."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: a", *headers]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body

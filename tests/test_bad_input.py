@@ -898,7 +898,7 @@ def line(site: Site, sent: bytes, close: bool = False) -> bytes:
 def test_a_body_that_is_said_to_be_too_large_is_refused_before_it_comes(
     path: str, said: int, site: Site
 ) -> None:
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {site.server.key}\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {site.server.key}\r\n"
     books = site.books()
     answer = line(site, f"{head}Connection: close\r\nContent-Length: {said}\r\n\r\n".encode())
     name, _ = POSTS.get(path, ("evolink", False))
@@ -913,28 +913,25 @@ def test_a_body_that_is_said_to_be_too_large_is_refused_before_it_comes(
     assert site.books() == books
 
 
+GET_TASK = b"GET /v1/tasks/a HTTP/1.1\r\nHost: localhost\r\n"
+POST_BODY = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\n"
 NO_HTTP: dict[str, bytes] = {
     "nonsense": b"nonsense\r\n\r\n",
     "TLS": bytes.fromhex("16030100c8010000c40303") + b"\0" * 200,
     "NULs": b"\0" * 1000,
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "a path that is not ASCII": b"GET /v1/tasks/\xff HTTP/1.1\r\nHost: a\r\n\r\n",
-    "a space in the path": b"GET /v1/tasks/a b HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a path that is not ASCII": b"GET /v1/tasks/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a space in the path": b"GET /v1/tasks/a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "no host": b"GET /v1/tasks/a HTTP/1.1\r\n\r\n",
-    "a header without a colon": b"GET /v1/tasks/a HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n",
-    "a NUL in a header": b"GET /v1/tasks/a HTTP/1.1\r\nHost: a\r\nAuthorization: a\0b\r\n\r\n",
-    "headers of 300 kB": b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"a" * 300_000 + b"\r\n\r\n",
-    "two lengths": b"POST /api/generate HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
-    b"Content-Length: 3\r\n\r\n{}",
-    "a length below zero": b"POST /api/generate HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-    "a length in words": b"POST /api/generate HTTP/1.1\r\nHost: a\r\nContent-Length: two\r\n\r\n{}",
-    "a length of 60 digits": b"POST /api/generate HTTP/1.1\r\nHost: a\r\nContent-Length: "
-    + b"9" * 60
-    + b"\r\n\r\n",
-    "a chunk of no length": b"POST /api/generate HTTP/1.1\r\nHost: a\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
-    "another transfer": b"POST /api/generate HTTP/1.1\r\nHost: a\r\n"
-    b"Transfer-Encoding: gzip\r\n\r\n{}",
+    "a header without a colon": GET_TASK + b"nonsense\r\n\r\n",
+    "a NUL in a header": GET_TASK + b"Authorization: a\0b\r\n\r\n",
+    "headers of 300 kB": GET_TASK + b"A: " + b"a" * 300_000 + b"\r\n\r\n",
+    "two lengths": POST_BODY + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "a length below zero": POST_BODY + b"Content-Length: -1\r\n\r\n",
+    "a length in words": POST_BODY + b"Content-Length: two\r\n\r\n{}",
+    "a length of 60 digits": POST_BODY + b"Content-Length: " + b"9" * 60 + b"\r\n\r\n",
+    "a chunk of no length": POST_BODY + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "another transfer": POST_BODY + b"Transfer-Encoding: gzip\r\n\r\n{}",
 }
 
 
@@ -952,7 +949,8 @@ def test_a_body_that_ends_too_soon_makes_no_task(name: str, framing: str, site: 
     body = compact(LEAST[name])
     if "chunked" in framing:
         body = b"%x\r\n%s\r\n" % (len(body), body)
-    head = f"POST {SUBMIT[name]} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {site.server.key}\r\n"
+    head = f"POST {SUBMIT[name]} HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Authorization: Bearer {site.server.key}\r\n"
     books = site.books()
     line(site, f"{head}{framing}\r\n\r\n".encode() + body, close=True)
     assert site.alive()

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import socket
 import string
 import time
 from pathlib import Path
@@ -142,6 +143,52 @@ def test_keys_cannot_leave_the_folder(blobs: Blobs, tmp_path: Path) -> None:
             assert blobs.get(key) is None
         except (OSError, ValueError, obstore.exceptions.BaseError):
             continue
+
+
+def test_a_part_is_what_is_asked_for_and_no_more(blobs: Blobs) -> None:
+    blobs.put(KEY, b"0123456789")
+    parts = {(0, 4): b"0123", (4, 10): b"456789", (8, 99): b"89", (10, 20): b"", (99, 100): b""}
+    assert {asked: blobs.part(KEY, *asked) for asked in parts} == parts
+    assert blobs.part("2025-10-09/nothing.png", 0, 4) is None
+
+
+@pytest.mark.parametrize("kind", ["link", "hanging link", "pipe", "socket", "folder"])
+def test_what_lies_in_a_pictures_place_and_is_no_file_is_not_read(
+    kind: str, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs.put(KEY, b"bytes")
+    path = blobs.folder / KEY
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        match kind:
+            case "link":
+                (tmp_path / "secret").write_text("secret")
+                path.symlink_to(tmp_path / "secret")
+            case "hanging link":
+                path.symlink_to(tmp_path / "nothing")
+            case "pipe":
+                os.mkfifo(path)
+            case "socket":
+                monkeypatch.chdir(path.parent)  # a socket's path may have 107 bytes
+                listener.bind(path.name)
+            case "folder":
+                path.mkdir()
+        assert blobs.get(KEY) is None
+        assert blobs.part(KEY, 0, 100) is None
+
+
+def test_a_folder_that_is_a_link_is_not_followed(blobs: Blobs, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.png").write_bytes(b"bytes")
+    (blobs.folder / "2025-10-09").symlink_to(other)
+    assert blobs.get(KEY) is None
+
+
+def test_the_folder_of_all_pictures_is_for_its_owner_alone(tmp_path: Path) -> None:
+    Blobs(tmp_path / "data" / "pictures" / "id")
+    for path in (tmp_path / "data" / "pictures", tmp_path / "data" / "pictures" / "id"):
+        assert path.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The data folder: for its owner alone, its secret made once and whole."""
 
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +37,81 @@ def test_making_it_again_changes_nothing(place: Data) -> None:
     secret = place.secret()
     place.make()
     assert place.secret() == secret
+
+
+@pytest.mark.parametrize("found", [0o755, 0o777, 0o750, 0o707, 0o1777, 0o2775])
+@pytest.mark.parametrize("names", [[], ["secret"], ["models"], ["zing.db", "zing.db-wal"]])
+def test_a_folder_of_its_own_that_others_may_open_is_closed(
+    found: int, names: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    for name in names:
+        (root / name).touch(0o644)
+    root.chmod(found)
+    Data(root).make()
+    assert mode(root) == 0o700
+    assert str(root) in caplog.text
+    caplog.clear()
+    Data(root).make()
+    assert not caplog.text
+
+
+def test_what_is_secret_in_it_is_closed_too(place: Data, caplog: pytest.LogCaptureFixture) -> None:
+    place.secret()
+    write_once(place.first_key, "key")
+    place.pictures.mkdir()
+    place.database.touch()
+    for path, _ in place.private[1:]:
+        path.chmod(0o777)
+    place.make()
+    for path, closed in place.private:
+        assert mode(path) & 0o077 == 0
+        assert mode(path) & closed == closed
+        assert path == place.root or str(path) in caplog.text
+
+
+@pytest.mark.parametrize("names", [["a.txt"], ["src", "pictures"], [".git"], ["zing.d"]])
+def test_a_folder_of_others_is_refused_and_left_as_it_is(names: list[str], tmp_path: Path) -> None:
+    """Such as the one that somebody stands in, or /srv."""
+    for name in names:
+        (tmp_path / name).touch()
+    tmp_path.chmod(0o755)
+    with pytest.raises(BadSetting, match=f"chmod 700 {tmp_path}"):
+        Data(tmp_path).make()
+    assert mode(tmp_path) == 0o755
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    tmp_path.chmod(0o700)
+    Data(tmp_path).make()
+    assert Data(tmp_path).secret()
+
+
+def test_what_a_link_leads_to_stays_as_it_is(place: Data, tmp_path: Path) -> None:
+    """The pictures may be on another disk, beside what is somebody else's."""
+    (tmp_path / "disk").mkdir(mode=0o755)
+    (tmp_path / "disk").chmod(0o755)
+    place.pictures.symlink_to(tmp_path / "disk")
+    place.make()
+    assert mode(tmp_path / "disk") == 0o755
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_what_cannot_be_closed_is_told(tmp_path: Path) -> None:
+    """A volume of another user's, writable for this one's group: the start goes on."""
+    root = tmp_path / "data"
+    root.mkdir()
+    os.chown(root, 0, 12345)
+    root.chmod(0o775)
+    script = """import os
+from pathlib import Path
+from zing.data import Data
+os.setgid(12345)
+os.setuid(12345)
+Data(Path()).make()"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "others may open ., and it cannot be closed" in done.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -145,9 +145,11 @@ def test_a_file_where_the_folder_should_be(subject: Subject, tmp_path: Path) -> 
     assert "--data" in fault(asked, "disk")
 
 
-@pytest.mark.parametrize("name", ["", "secret", "first-key", "zing.db"])
+@pytest.mark.parametrize("name", ["", "secret", "first-key", "zing.db", "pictures"])
 def test_what_others_may_open(subject: Subject, name: str) -> None:
     path = subject.data / name
+    if name == "pictures":
+        path.mkdir()
     path.chmod(0o755)
     said = fault(subject, "data")
     assert f"others may open {path}" in said

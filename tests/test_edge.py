@@ -539,16 +539,16 @@ def test_odd_methods_and_targets_are_refused(
     assert ask(server, request(target, method=method))[0] == status
 
 
-@pytest.mark.parametrize("host", ["evil.example.com", "a:99999", "", "[::1", "a b", "é".encode()])
-def test_an_odd_host_changes_nothing(host: str | bytes, server: Server, picture: str) -> None:
-    name = host if isinstance(host, bytes) else host.encode()
+@pytest.mark.parametrize("host", ["localhost.:99999", "a.LOCALHOST", "192.0.2.7", "[2001:db8::1]"])
+def test_another_host_changes_no_link(host: str, server: Server, picture: str) -> None:
+    name = host.encode()
     forwarded = b"X-Forwarded-Host: evil.example.com\r\nForwarded: host=evil.example.com\r\n"
     identity = server.http.get("/v1/tasks").json()["data"][0]["id"]
     key = f"Authorization: Bearer {server.key}\r\n".encode()
     path = f"GET /v1/tasks/{identity} HTTP/1.1\r\nHost: ".encode()
     status, _, body = ask(server, path + name + b"\r\n" + forwarded + key + b"\r\n")
     assert status == 200
-    assert b"evil" not in body
+    assert not any(each in body.lower() for each in (b"evil", b"localhost", b"192.0.2", b"2001"))
     assert server.url.encode() in body
 
 

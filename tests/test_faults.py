@@ -89,6 +89,20 @@ class Clock:
         self._moved += seconds
 
 
+class Dated(Blobs):
+    """Pictures that are as old as our clock says: bytes of nobody are told by their age."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        super().__init__(folder)
+        self._places = folder
+        self._clock = clock
+
+    def put(self, key: str, data: bytes) -> None:
+        super().put(key, data)
+        now = self._clock()
+        os.utime(self._places / key, (now, now))
+
+
 class Alarm(logging.Handler):
     """What must not be: threads and processes that end by an error, errors that nobody foresaw."""
 
@@ -400,7 +414,8 @@ class Life:
             lease = Lease(store, worker_id, RULES, self.house.clock)
             lease.start()
             try:
-                made = Worker(store, Blobs(self.house.pictures), lease, RULES, MODEL)
+                kept = Dated(self.house.pictures, self.house.clock)
+                made = Worker(store, kept, lease, RULES, MODEL)
                 made.run(Fake(self._draw), self.orders)
             except Killed:
                 lease._ended.set()
@@ -422,14 +437,15 @@ class Life:
 
     def hear(self, identity: str) -> None:
         """The callback of a task arrives; where its attempts were used up, once more."""
-        since = time.monotonic()
+        since = moved = time.monotonic()
         while (state := self._delivery(identity)) is not DeliveryState.DELIVERED:
             self.bear()
             time.sleep(0.002)
             if state is DeliveryState.EXHAUSTED:
                 self._resend(identity)
-            if time.monotonic() - since > STUCK_S:
+            if time.monotonic() - moved > STUCK_S:
                 self.house.clock.move(QUICK.lease_s)  # of a claim that was not answered
+                moved = time.monotonic()
             assert time.monotonic() - since < LIMIT_S, "it was never told"
         made = self.house.watch.read(
             lambda tx: outbox.attempts_of(tx, outbox.find(tx, identity).id)

@@ -206,3 +206,15 @@ def test_every_target_that_a_page_names_exists(page: str) -> None:
     )
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {first or second for first, second in named_targets} <= targets
+
+
+def test_every_test_that_the_security_page_names_exists() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    whole = set(re.findall(r"\b(test_\w+)(?!\w|::)", page))
+    files = {path.stem: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    named_tests = re.findall(r"\b(test_\w+)::(test_\w+)", page)
+    assert len(named_tests) > 40
+    assert not [each for each in named_tests if f"def {each[1]}(" not in files.get(each[0], "")]
+    assert not whole - files.keys() - {test for _, test in named_tests}
+    incidents = re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)
+    assert incidents == [str(number) for number in range(1, 33)]

@@ -120,6 +120,13 @@ def test_the_wheel_holds_the_checkpoint_and_nothing_but_zing(wheel: Path) -> Non
     builtin = {path.relative_to(BUILTIN) for path in BUILTIN.rglob("*") if path.is_file()}
     assert {f"zing/engine/builtin/{path.as_posix()}" for path in builtin} <= names
     assert {name.split("/")[0] for name in names} == {"zing", f"zing-{__version__}.dist-info"}
+    kept = subprocess.run(
+        ["git", "ls-files", "src/zing"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    inside = {name for name in names if name.startswith("zing/")}
+    assert not kept or inside == {name.removeprefix("src/") for name in kept}
+    # What Python runs by itself at a start, and what is no text and no checkpoint.
+    assert not [name for name in names if name.endswith((".pth", ".pyc", ".so", ".exe", ".pkl"))]
     assert wheel.stat().st_size < 30e6
 
 

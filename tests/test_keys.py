@@ -360,3 +360,21 @@ def test_no_text_but_the_key_comes_in(guarded: Store, guess: str) -> None:
     with pytest.raises(ZingError) as refused:
         enter(guarded, guess)
     assert type(refused.value) is BadKey
+
+
+def test_of_a_key_with_a_slip_in_it_nothing_is_repeated(store: Store, account_id: str) -> None:
+    shown, key = mint(store, account_id)
+    for wanted in (shown[:-1], f"{shown}x", f" {shown}"):
+        with pytest.raises(UnknownKey) as refused:
+            find(store, wanted)
+        assert key.id not in str(refused.value)
+        assert shown.rpartition("_")[2][:6] not in str(refused.value)
+
+
+def test_a_key_among_a_requests_fields_is_not_kept(store: Store, account_id: str) -> None:
+    shown, key = mint(store, account_id)
+    kept = keys.without_keys({"a": [shown, {f"b {shown}": "猫"}], "c": 7, shown: None})
+    hidden = f"zk_live_{key.id}_hidden"
+    assert kept == {"a": [hidden, {f"b {hidden}": "猫"}], "c": 7, hidden: None}
+    plain = {"a": ["zk_live_", "猫"], "b": 1}
+    assert keys.without_keys(plain) == plain

@@ -92,6 +92,7 @@ def _copy_pictures(data: Data, copy: Data, tell: Tell) -> int:
     count = 0
     for number, (key,) in enumerate(known, start=1):
         place = copy.pictures / name / key
+        copy.pictures.mkdir(mode=0o700, exist_ok=True)
         place.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # its time was over just now
             shutil.copyfile(data.pictures / name / key, place)

@@ -42,6 +42,12 @@ TRUSTED_PROXIES = Setting(
 CORS = Setting(
     "ZING_CORS", "", "Origins whose pages may call the service, with commas; * for every site's."
 )
+ALLOWED_HOSTS = Setting(
+    "ZING_ALLOWED_HOSTS",
+    "",
+    "Names that are answered by, with commas, such as *.example.com; * for all.",
+)
+AUTH = Setting("ZING_AUTH", "on", "Whether a key is asked for: on, or off for this machine alone.")
 CONNECTIONS = Setting("ZING_CONNECTIONS", "4096", "Connections at a time, 1 address's at most 1/4.")
 PRICE = Setting("ZING_PRICE", "0.026", "Credits for one picture.")
 LINK_TTL = Setting("ZING_LINK_TTL", "86400", "Seconds that a picture is kept and its links work.")

@@ -1,5 +1,6 @@
 """The data folder: what zing keeps on this machine, readable by its owner alone."""
 
+import logging
 import os
 import re
 import secrets
@@ -11,7 +12,11 @@ from pathlib import Path
 from zing.errors import BadSetting
 
 SECRET_BYTES = 32
+OTHERS = 0o077  # the bits of a mode that are for others than the owner
 _SECRET = re.compile(rf"[0-9a-f]{{{2 * SECRET_BYTES}}}")
+_OURS = re.compile(r"secret|first-key|models|pictures|zing\.db.*|lost\+found|\..*-[0-9a-f]{16}")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,36 @@ class Data:
         """The file with the key that the first start made."""
         return self.root / "first-key"
 
+    @property
+    def private(self) -> list[tuple[Path, int]]:
+        """What is for its owner alone, the folder first, each with its mode."""
+        files = [self.root / "secret", self.first_key, *self.root.glob(f"{self.database.name}*")]
+        return [(self.root, 0o700), (self.pictures, 0o700), *((each, 0o600) for each in files)]
+
     def make(self) -> None:
-        """Make the folder, for its owner alone, where it is not there."""
+        """Make the folder, for its owner alone; what others may open in zing's own is closed.
+
+        Raises BadSetting where it cannot be written, and where others may open it and it holds
+        other things than zing's: who may open those is not for zing to say.
+        """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(self.root, os.W_OK | os.X_OK):
                 raise BadSetting(f"{self.root} cannot be written; choose another with --data.")
+            if self.root.stat().st_mode & OTHERS and not self.is_ours():
+                raise BadSetting(
+                    f"{self.root} holds other things than zing's and others may open it; choose a "
+                    f"new folder with --data, or close this one: chmod 700 {self.root}"
+                )
         except OSError as error:
             raise BadSetting(f"{self.root} cannot be made: {error.strerror}.") from None
+        for path, _ in self.private:
+            _close(path)
+
+    def is_ours(self) -> bool:
+        """Whether the folder is empty, in use by zing, or holds nothing but what is zing's."""
+        names = [each.name for each in self.root.iterdir()]
+        return "secret" in names or all(_OURS.fullmatch(name) for name in names)
 
     def secret_is_damaged(self) -> bool:
         """Whether there is a secret and it is none that was made here."""
@@ -63,6 +90,22 @@ class Data:
         if not _SECRET.fullmatch(text):
             raise BadSetting(f"{path} is damaged; put back the one that was there.")
         return bytes.fromhex(text)
+
+
+def _close(path: Path) -> None:
+    """Take from others what they may do with a file or folder, where there is one.
+
+    What a link leads to, which may be more than zing's, stays as it is.
+    """
+    facts = None if path.is_symlink() or not path.exists() else path.stat()
+    if facts is None or not facts.st_mode & OTHERS:
+        return
+    try:
+        path.chmod(facts.st_mode & 0o700)
+    except OSError as error:
+        log.warning("others may open %s, and it cannot be closed: %s", path, error.strerror)
+    else:
+        log.warning("others could open %s; it is closed now", path)
 
 
 def _read(path: Path) -> str:

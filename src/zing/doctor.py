@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from zing import certificates, config, disk, listeners, models
 from zing.config import LEASE
-from zing.data import Data
+from zing.data import OTHERS, Data
 from zing.errors import BadSetting, ZingError
 from zing.store import inspection
 from zing.store.database import newest
@@ -160,15 +160,14 @@ def _data(data: Data) -> Check:
 
 def _loose(data: Data) -> Iterator[tuple[str, str]]:
     """What is wrong with the folder and its secret files, each with what to do."""
-    secrets = [data.root / "secret", data.first_key, *data.root.glob(f"{data.database.name}*")]
-    for path, mode in ((data.root, 0o700), *((each, 0o600) for each in secrets)):
+    for path, mode in data.private:
         facts = path.stat() if path.exists() else None
         if facts is not None and facts.st_uid != os.geteuid():
             yield (
                 f"{path} is of user {facts.st_uid}, not of {os.geteuid()} who runs this",
                 f"Run zing as that user, or chown -R {os.geteuid()} {data.root}",
             )
-        elif facts is not None and facts.st_mode & 0o077:
+        elif facts is not None and facts.st_mode & OTHERS:
             yield (
                 f"others may open {path} (mode {facts.st_mode & 0o777:04o})",
                 f"Close it: chmod {mode:o} {path}",

@@ -31,6 +31,7 @@ from uvicorn.server import ServerState
 from zing import config
 from zing.certificates import Certificate
 from zing.config import CONNECTIONS
+from zing.headers import PRIVATE
 from zing.proxies import Proxies, plain
 
 HEAD_MAX = 16 * 1024  # bytes of a request's first line and headers
@@ -434,6 +435,7 @@ def _reply(status: int) -> bytes:
     phrase = HTTPStatus(status).phrase
     again = "Retry-After: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
     head = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n{again}"
+    head += "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in PRIVATE)
     text = f"{phrase}.\n"
     return f"{head}Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode()
 

@@ -225,7 +225,7 @@ def find(connection: Connection, text: str) -> Key:
     match = _KEY.fullmatch(text)
     wanted = match[1] if match else text
     if not wanted.isprintable():  # a key's name is, and a database may choke on what is not
-        raise UnknownKey(f"There is no key {wanted[:40]!r}; `zing keys list` names them.")
+        raise _unknown(wanted)
     by_id = select(api_key).where(api_key.c.id == wanted)
     by_name = select(api_key).where(api_key.c.name == wanted)
     by_live_name = by_name.where(api_key.c.revoked_at.is_(None))
@@ -235,7 +235,22 @@ def find(connection: Connection, text: str) -> Key:
             raise UnknownKey(f"More than one key is named {wanted[:40]!r}; name it by its id.")
         if rows:
             return of_row(rows[0])
-    raise UnknownKey(f"There is no key {wanted[:40]!r}; `zing keys list` names them.")
+    raise _unknown(wanted)
+
+
+def _unknown(wanted: str) -> UnknownKey:
+    """Repeats a name, and of what may be a key with a slip in it nothing: it would be in a log."""
+    shown = f"{PREFIX}…" if PREFIX in wanted else wanted[:40]
+    return UnknownKey(f"There is no key {shown!r}; `zing keys list` names them.")
+
+
+def without_keys(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as they may be kept: a caller that sends its key among them has it left out."""
+    text = json.dumps(fields)
+    if PREFIX not in text:
+        return fields
+    kept: dict[str, Any] = json.loads(_KEY.sub(rf"{PREFIX}\1_hidden", text))
+    return kept
 
 
 def used(connection: Connection, key_id: str) -> int:

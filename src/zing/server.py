@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from sqlalchemy import Connection
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from zing import (
     app,
@@ -25,6 +27,7 @@ from zing import (
     config,
     edge,
     extension,
+    keyless,
     keys,
     ledger,
     limits,
@@ -36,6 +39,7 @@ from zing import (
 from zing.blobs import Blobs, Links
 from zing.certificates import Certificate
 from zing.config import (
+    AUTH,
     DATABASE,
     DRAIN,
     EVOLINK_CANCELLED,
@@ -49,10 +53,12 @@ from zing.data import Data, replace
 from zing.delivery import Courier, Sender
 from zing.dialects.manners import Manners, spoken
 from zing.errors import BadSetting, Unavailable
+from zing.headers import Headed
+from zing.hosts import Called, Hosts
 from zing.housekeeper import Housekeeper, Rules
 from zing.metrics import Metrics
 from zing.netguard import Door
-from zing.proxies import Behind, Proxies
+from zing.proxies import Behind, Proxies, plain
 from zing.room import Bounds, Room
 from zing.service import Served, Service, Terms
 from zing.store import Store
@@ -66,6 +72,8 @@ GROUP_MOST = 500  # variables of a statement have a limit
 HANG_UP_S = 6  # for requests that are being answered; who waits for a task stops waiting
 
 log = logging.getLogger(__name__)
+
+Place = tuple[socket.AddressFamily, tuple[str, int]]  # to listen on
 
 
 @dataclass(frozen=True)
@@ -108,12 +116,18 @@ class Server(edge.Server):
 
 @dataclass(frozen=True)
 class Front:
-    """What stands before the application."""
+    """What stands before the application.
+
+    hosts    the names that are answered by; None: all
+    keyless  whether no key is asked for
+    """
 
     limits: edge.Limits
     proxies: Proxies
     origins: tuple[str, ...]
     certificate: Certificate | None
+    hosts: Hosts | None
+    keyless: bool
 
 
 @dataclass
@@ -162,17 +176,18 @@ def serve(options: Options, tell: Callable[[dict[str, str]], None]) -> int:
     `tell` is called with the first key once it is made, and with the address once it is ready.
     """
     logs.set_up("zing")
-    front = _front(options)
+    place = _resolved(options.host, options.port)
+    front = _front(options, place)
     data = Data(options.data)
     data.make()
-    listener = _listen(options.host, options.port)
+    listener = _listen(place)
     address = _address(options, listener)
     store = Store.of(options.database, data)
-    parts = _wire(options, data, store, address)
-    parts.wiring.metrics.watch_log()
-    first = make_first_key(parts.wiring.service, data)
+    first = make_first_key(store, data)
     if first:
         tell({"key": first, "key_file": str(data.first_key)})
+    parts = _wire(options, front, data, store, address)
+    parts.wiring.metrics.watch_log()
     facts = {"ready": address} | (
         {"key_file": str(data.first_key)} if data.first_key.exists() else {}
     )
@@ -185,23 +200,24 @@ def serve(options: Options, tell: Callable[[dict[str, str]], None]) -> int:
     return REFUSED if parts.refused else 0
 
 
-def make_first_key(service: Service, data: Data) -> str:
+def make_first_key(store: Store, data: Data, clock: Callable[[], float] = time.time) -> str:
     """Where there is no key yet: a new one, funded and kept in the data folder; else empty."""
+    pepper = data.secret()
 
     def make(tx: Connection) -> str:
         if keys.list_keys(tx):
             return ""
-        now = service.clock()
+        now = clock()
         account_id = ledger.open_account(tx, now)
         ledger.grant(tx, account_id, FIRST_CREDITS, now, "the first key")
-        text, _ = keys.mint(tx, service.pepper, "first", account_id, now)
+        text, _ = keys.mint(tx, pepper, "first", account_id, now)
         replace(data.first_key, text + "\n")  # before it counts, or a crash could lose it
         return text
 
-    return service.store.write(make)
+    return store.write(make)
 
 
-def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
+def _wire(options: Options, front: Front, data: Data, store: Store, address: str) -> Parts:
     secret = data.secret()
     blobs = Blobs(data.pictures / store.id)
     room = Room(store, _written(data, store), Bounds.read())
@@ -222,6 +238,7 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         wake=supervisor.wake if supervisor else _nobody,
         rules=netguard.callback_rules(),
         room=room,
+        open_key=_open_key(data) if front.keyless else "",
         most=limits.Rules.read(),
     )
     wiring = app.Wiring(
@@ -241,6 +258,17 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         target=housekeeper.run, args=(stop, service.wake), name="housekeeper", daemon=True
     )
     return Parts(wiring, supervisor, config.seconds(DRAIN), courier, stop, keeper)
+
+
+def _open_key(data: Data) -> str:
+    """The key that everybody has where none is asked for: the first one."""
+    try:
+        return data.first_key.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        raise BadSetting(
+            f"With {AUTH.variable}=off everybody acts as the key in {data.first_key}, which cannot "
+            f"be read: write a key into that file, or set {AUTH.variable}=on."
+        ) from None
 
 
 def _written(data: Data, store: Store) -> list[Path]:
@@ -301,33 +329,62 @@ async def _watch(parts: Parts, ready: Callable[[], None]) -> None:
     ready()
 
 
-def _front(options: Options) -> Front:
+def _front(options: Options, place: Place) -> Front:
     """What the settings say of it; raises BadSetting."""
     if bool(options.tls_cert) != bool(options.tls_key):
         raise BadSetting("--tls-cert and --tls-key go together.")
     certificate = Certificate(options.tls_cert, options.tls_key) if options.tls_cert else None
-    return Front(edge.Limits.read(), Proxies.read(), origins.read(), certificate)
+    local = ip_address(plain(place[1][0].partition("%")[0])).is_loopback
+    hosts = Hosts.read(options.host, local)
+    return Front(
+        limits=edge.Limits.read(),
+        proxies=Proxies.read(),
+        origins=origins.read(),
+        certificate=certificate,
+        hosts=hosts,
+        keyless=keyless.read(options.host, local, hosts),
+    )
 
 
 def _settings(parts: Parts, front: Front, ready: Callable[[], None]) -> uvicorn.Config:
-    built = app.build(parts.wiring, _lifespan(parts, ready))
-    # From outside: errors of all kinds are for these origins' pages too.
-    shared = origins.shared(Behind(built, front.proxies), front.origins)
-    return edge.settings(shared, front.limits, HANG_UP_S)
+    """The application and all that stands before it, the outermost last.
+
+    CORS and the headers are around all that answers: errors of all kinds have them.
+    """
+    built: ASGIApp = app.build(parts.wiring, _lifespan(parts, ready))
+    if front.keyless:
+        built = keyless.OwnPages(built, front.origins)
+        log.warning("no key is asked for: whoever is on this machine draws as the first key")
+    built = origins.shared(built, front.origins)
+    if front.hosts is not None:
+        built = Called(built, front.hosts)
+    return edge.settings(Behind(Headed(built), front.proxies), front.limits, HANG_UP_S)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _resolved(host: str, port: int) -> Place:
+    """The address to listen on that a host is."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, address = found[0][0], found[0][4]
-        listener = socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
-        raise BadSetting(
-            f"{host} port {port} cannot be listened on: {error.strerror}; choose another --port."
-        ) from None
+        raise _cannot_listen(host, port, error) from None
+    return found[0][0], (str(found[0][4][0]), int(found[0][4][1]))
+
+
+def _listen(place: Place) -> socket.socket:
+    family, address = place
+    try:
+        listener = socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise _cannot_listen(*address, error) from None
     listener.set_inheritable(False)
     edge.tune(listener)
     return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> BadSetting:
+    return BadSetting(
+        f"{host} port {port} cannot be listened on: {error.strerror}; choose another --port."
+    )
 
 
 def _address(options: Options, listener: socket.socket) -> str:

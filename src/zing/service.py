@@ -367,7 +367,7 @@ class Service:
             key_id=asking.key.id,
             dialect=asking.via.NAME,
             request=request,
-            fields=asking.fields,
+            fields=keys.without_keys(asking.fields),
             suffix=asking.via.SUFFIX,
             seed=_PICK.randint(1, SEED_MAX) if request.seed is None else request.seed,
             cost=self.terms.price,

@@ -43,7 +43,7 @@ class Library:
 
     def read(self, path: str) -> tuple[str, str]:
         """The media type and the text at one of `PATHS`."""
-        return self._texts[path]
+        return self._texts[path.removesuffix("\n")]  # with which Starlette's routes match too
 
     @cached_property
     def documents(self) -> dict[str, Json]:
