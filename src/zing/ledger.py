@@ -152,6 +152,21 @@ def entries(connection: Connection, account_id: str, limit: int) -> list[Entry]:
     ]
 
 
+def page(
+    connection: Connection, account_id: str, limit: int, after: int | None = None
+) -> list[Entry]:
+    """Entries of an account, the newest first, those after the one of an id; UnknownAccount."""
+    balance(connection, account_id)
+    query = select(ledger).where(ledger.c.account_id == account_id)
+    if after is not None:
+        query = query.where(ledger.c.id < after)
+    rows = connection.execute(query.order_by(ledger.c.id.desc()).limit(limit))
+    return [
+        Entry(r.id, r.account_id, r.task_id, Kind(r.kind), r.amount, r.reason, r.created_at)
+        for r in rows
+    ]
+
+
 def _moved(connection: Connection, moves: Sequence[Move]) -> bool:
     """Change the accounts as EFFECTS says; false where one would leave its bounds."""
     sums: dict[str, list[int]] = {}
