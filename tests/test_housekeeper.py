@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from tests.audit import MODEL, Clock, accepted, audit, funded, kept_file, submission
@@ -27,7 +27,7 @@ from zing.housekeeper import (
 from zing.queue import Outcome
 from zing.store import Store, files, tasks
 from zing.store.files import File
-from zing.store.schema import worker
+from zing.store.schema import account, worker
 from zing.task import Task, TaskState
 
 DAY_S = 86_400.0
@@ -253,6 +253,61 @@ def test_two_housekeepers_do_not_disturb_each_other(house: House) -> None:
         thread.join(30)
     assert [house.blobs.get(file.blob_key) for file in drawn] == [None] * 6
     assert house.store.read(audit) == []
+
+
+def test_the_audit_tells_what_it_finds_and_how_long_ago_it_was(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert house.keeper.last_audit() is None
+    house.accept()
+    house.keeper.audit()
+    house.clock.now += 60
+    last = house.keeper.last_audit()
+    assert last is not None
+    assert (sum(last.findings.values()), last.age_s) == (0, 60)
+    assert not caplog.records
+    house.store.write(lambda tx: tx.execute(update(account).values(used=5)))
+    house.keeper.audit()
+    last = house.keeper.last_audit()
+    assert last is not None
+    assert (last.findings["I1"], last.findings["I2"], last.age_s) == (1, 0, 0)
+    (line,) = caplog.records
+    assert line.levelname == "ERROR"
+    assert f"I1: {house.account_id} has " in line.getMessage()
+    assert line.__dict__["facts"]["account"] == house.account_id
+
+
+def test_a_queue_beyond_its_own_bound_is_found(house: House) -> None:
+    house.accept()
+    keeper = house.housekeeper(queue_max=0)
+    keeper.audit()
+    last = keeper.last_audit()
+    assert last is not None
+    assert last.findings["I9"] == 1
+
+
+def test_audits_go_on_beside_all_else_and_after_trouble(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeper, "AUDIT_FIRST_S", 0.01)
+    monkeypatch.setattr(housekeeper, "AUDIT_EVERY_S", 0.01)
+    done: list[str] = []
+
+    def audit() -> None:
+        done.append(threading.current_thread().name)
+        if len(done) < 3:
+            raise [Unavailable("Busy."), OSError(5, "Input/output error")][len(done) - 1]
+
+    monkeypatch.setattr(house.keeper, "audit", audit)
+    stop = threading.Event()
+    thread = threading.Thread(target=house.keeper.run, args=(stop, print))
+    thread.start()
+    try:
+        until(lambda: len(done) > 4)
+    finally:
+        stop.set()
+        thread.join(10)
+    assert set(done) == {"audit"}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tests.audit import MODEL, NOW, Clock, accepted, funded, kept_file, submissi
 from tests.requests import JSON, SUBMIT, compact
 from tests.test_app import Asgi
 from zing import app, dialects, errors, queue
+from zing.audit import INVARIANTS, Audited
 from zing.dialects.base import Use
 from zing.disk import Room
 from zing.errors import BadPicture, Unavailable
@@ -36,6 +37,7 @@ LABELS = {
     "error": {each.__name__ for each in errors.leaves()} | {"Refused"},
     "state": {"succeeded", "failed", "cancelled", "loading", "ready", "draining"},
     "of": {"pictures", "database"},
+    "invariant": set(INVARIANTS),
 }
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -65,9 +67,16 @@ def told(metrics: Metrics, store: Store) -> Samples:
     return samples(metrics.tell(store, ROOMS).decode())
 
 
+def audited(found: int = 0) -> Metrics:
+    """Metrics after an audit that found so much of everything."""
+    metrics = Metrics()
+    metrics.watch_audit(lambda: Audited(dict.fromkeys(INVARIANTS, found), 7.0))
+    return metrics
+
+
 def test_every_metric_is_on_the_page_about_running_and_the_other_way_round(store: Store) -> None:
     table = re.findall(r"^\| `(zing_\w+)(?:\{[\w, ]+\})?` \|", PAGE.read_text(), re.MULTILINE)
-    exposition = Metrics().tell(store, ROOMS).decode()
+    exposition = audited().tell(store, ROOMS).decode()
     names = re.findall(r"^# TYPE (\S+)", exposition, re.MULTILINE)
     assert len(names) == len(set(names)) > 20
     assert sorted(table) == sorted(names)
@@ -75,7 +84,7 @@ def test_every_metric_is_on_the_page_about_running_and_the_other_way_round(store
 
 def test_the_page_names_the_labels(store: Store) -> None:
     rows = re.findall(r"^\| `(zing_\w+)\{([\w, ]+)\}` \|", PAGE.read_text(), re.MULTILINE)
-    metrics = Metrics()
+    metrics = audited()
     metrics.answered("kie", "submit", 200, 0.1)
     metrics.accepted("kie")
     metrics.refused("kie", "BadKey")
@@ -148,6 +157,15 @@ def test_errors_in_the_log_are_counted() -> None:
     finally:
         root.handlers[:] = handlers
     assert value(samples(metrics.tell_own(ROOMS).decode()), "zing_log_errors_total") == 2
+
+
+def test_what_the_last_audit_found_is_told_once_there_was_one() -> None:
+    before = Metrics().tell_own(ROOMS).decode()
+    assert "audit" not in before
+    found = samples(audited(3).tell_own(ROOMS).decode())
+    assert value(found, "zing_audit_age_seconds") == 7
+    told = {name: value(found, "zing_audit_findings", invariant=name) for name in INVARIANTS}
+    assert told == dict.fromkeys(INVARIANTS, 3)
 
 
 def test_two_of_them_count_apart() -> None:

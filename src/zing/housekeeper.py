@@ -1,5 +1,5 @@
 """What must happen even if nobody asks: dead workers' tasks, tasks that nobody draws, pictures
-whose time is over, prompts that are not to be kept.
+whose time is over, prompts that are not to be kept; and whether the books are in order.
 
 Each duty has its turn by a steady clock, so that setting the machine's clock stops none. Nothing is
 given up or deleted sooner because the clock has jumped forward (see clocks.py).
@@ -9,10 +9,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
-from zing import config, logs, queue
+from zing import audit, config, limits, logs, queue
+from zing.audit import Audited
 from zing.blobs import Blobs
 from zing.clocks import Clock, Jumps, Silence
 from zing.config import KEEP_PROMPTS, LEASE, QUEUE_TIMEOUT
@@ -25,6 +26,10 @@ EXPIRE_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0
 # A picture is written before its row; one without a row after this long never gets one.
 ORPHAN_AGE_S = 3600.0
+
+# The books are gone through beside all else: it takes seconds in a large database.
+AUDIT_FIRST_S = 300.0
+AUDIT_EVERY_S = 3600.0
 
 # Prompts are looked for where tasks ended lately, and now and then everywhere: a callback that
 # waited long may have been told since.
@@ -42,17 +47,20 @@ class Rules:
     queue_timeout_s  tasks that were queued for longer fail
     lease_s          the workers': they say something new three times in it, so half is enough
     keep_prompts     whether the words of tasks that have ended stay
+    queue_max        tasks that may wait, for the audit
     """
 
     queue_timeout_s: float = float(QUEUE_TIMEOUT.default)
     lease_s: float = float(LEASE.default)
     keep_prompts: bool = True
+    queue_max: int = limits.USUAL.queue_max
 
     @classmethod
     def read(cls) -> "Rules":
         """The rules that the settings name."""
         keep = config.choice(KEEP_PROMPTS, "yes", "no") == "yes"
-        return cls(config.seconds(QUEUE_TIMEOUT), config.seconds(LEASE), keep)
+        queue_max = limits.Rules.read().queue_max
+        return cls(config.seconds(QUEUE_TIMEOUT), config.seconds(LEASE), keep, queue_max)
 
 
 def _never() -> bool:
@@ -87,9 +95,12 @@ class Housekeeper:
         self._sweep_at = self._orphans_at = self._forget_all_at = now
         # After an outage, workers that start with us may draw and say their models first.
         self._expire_at = now + EXPIRE_EVERY_S
+        self._audited: tuple[dict[str, int], float] | None = None
 
     def run(self, stop: threading.Event, wake: Callable[[], None]) -> None:
         """Work until `stop` is set; `wake` is called where tasks are queued again."""
+        # A thread of its own: dead workers' tasks do not wait for it, nor does whoever stops us.
+        threading.Thread(target=self._audits, args=(stop,), name="audit", daemon=True).start()
         while not stop.wait(TICK_S):
             try:
                 if self.tick():
@@ -183,6 +194,32 @@ class Housekeeper:
             self._blobs.delete(orphans)
             count += len(orphans)
         return count
+
+    def audit(self) -> None:
+        """Go through the books, without the pictures; each finding is an error in the log."""
+        report = self._store.read(partial(audit.examine, queue_max=self._rules.queue_max))
+        for finding in report.findings:
+            log.error("the audit found %s", finding, extra={"facts": asdict(finding)})
+        self._audited = report.by_invariant(), self._steady()
+
+    def last_audit(self) -> Audited | None:
+        """What the last audit found; None before the first."""
+        if self._audited is None:
+            return None
+        found, at = self._audited
+        return Audited(found, self._steady() - at)
+
+    def _audits(self, stop: threading.Event) -> None:
+        pause_s = AUDIT_FIRST_S
+        while not stop.wait(pause_s):
+            pause_s = AUDIT_FIRST_S
+            try:
+                self.audit()
+                pause_s = AUDIT_EVERY_S
+            except ZingError as error:
+                log.warning("the audit waits: %s", error)
+            except Exception:  # one bad day must not end it
+                log.exception("the audit failed")
 
     def _past(self) -> float:
         """The time, but for what the clock has jumped forward: what ended before it has ended."""

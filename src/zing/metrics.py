@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from zing import __version__
+from zing.audit import Audited
 from zing.disk import Room
 from zing.errors import ZingError
 from zing.limits import Rules
@@ -71,6 +72,7 @@ class Metrics:
         # What `labels` finds again each time, several times slower.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._tally = Tally(clock)
+        self._last_audit: Callable[[], Audited | None] = _none_yet
 
     def answered(self, dialect: str, use: str, status: int, seconds: float) -> None:
         """Count a request that was answered; the server's own pages are of the dialect `none`."""
@@ -93,6 +95,10 @@ class Metrics:
         """Count the errors in the log from now on."""
         logging.getLogger().addHandler(Errors(self._errors))
 
+    def watch_audit(self, last: Callable[[], Audited | None]) -> None:
+        """Tell from now on what the last audit found, and how long ago."""
+        self._last_audit = last
+
     def tell(self, store: Store, rooms: Mapping[str, Room]) -> bytes:
         """All that is known, in Prometheus's text format; asks the database."""
         return self._written(rooms, self._tally.read(store))
@@ -103,8 +109,9 @@ class Metrics:
 
     def _written(self, rooms: Mapping[str, Room], read: Read | None) -> bytes:
         held = CollectorRegistry()
+        audited = _of_audit(self._last_audit())
         limit = _gauge("tasks_queued_limit", "Tasks that may wait.", self._queue_max)
-        held.register(Held([*_facts(rooms), limit, *self._tally.families(read)]))
+        held.register(Held([*_facts(rooms), limit, *audited, *self._tally.families(read)]))
         return bytes(generate_latest(self.registry) + generate_latest(held))
 
     def _counter(self, name: str, text: str, labels: str = "") -> Counter:
@@ -208,6 +215,22 @@ def _of_queue(read: Read) -> Iterator[Metric]:
     for state in WORKER_STATES:
         workers.add_metric([state], states.count(state))
     yield workers
+
+
+def _of_audit(audited: Audited | None) -> Iterator[Metric]:
+    if audited is None:
+        return
+    findings = GaugeMetricFamily(
+        "zing_audit_findings", "What the last audit found.", labels=["invariant"]
+    )
+    for invariant, number in audited.findings.items():
+        findings.add_metric([invariant], number)
+    yield findings
+    yield _gauge("audit_age_seconds", "How long ago it was.", audited.age_s)
+
+
+def _none_yet() -> None:
+    """There was no audit."""
 
 
 def _facts(rooms: Mapping[str, Room]) -> Iterator[Metric]:

@@ -218,6 +218,7 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         metrics=Metrics(queue_max=service.most.queue_max),
         group_max=config.whole_number(GROUP_MAX, 1, GROUP_MOST),
     )
+    wiring.metrics.watch_audit(housekeeper.last_audit)
     sender = Sender(Door(service.rules), secret, time.time, partial(app.sign, wiring))
     courier = Courier(store, sender, partial(app.tell, wiring))
     _warn_of_links(service.links.origin)

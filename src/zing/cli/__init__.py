@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 
 from zing import __version__, logs
 from zing.cli import (
+    audit,
     callbacks,
     credits,
     db,
@@ -44,6 +45,7 @@ app.add_typer(dialects.app, name="dialects")
 app.add_typer(db.app, name="db")
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
+app.command()(audit.audit)
 app.command()(server.work)
 
 

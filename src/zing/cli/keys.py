@@ -44,7 +44,7 @@ def create(
             owner = account or ledger.open_account(tx, now)
             ledger.balance(tx, owner)
             if amount:
-                ledger.grant(tx, owner, amount, now, f"with the key {name}")
+                ledger.grant(tx, owner, amount, now, f"with the key {name}"[: ledger.REASON_MAX])
             return keys.mint(tx, service.pepper, name, owner, now)
 
         text, key = service.store.write(make)

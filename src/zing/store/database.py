@@ -8,7 +8,8 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,6 +93,19 @@ class Store:
                 return query(connection)
 
         return _again(once, _is_busy_or_gone)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One moment of the database, for what is read bit by bit; it is not tried again.
+
+        Raises Unavailable where the database does not answer.
+        """
+        try:
+            with self._reader.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+            log.error("the database does not answer: %s", _reason(error))
+            raise _unavailable() from error
 
     def _reading(self) -> Engine:
         if self.sqlite:

@@ -1,18 +1,23 @@
 """A database looked at without being touched: nothing is made, upgraded or written."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, func, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from zing.store.database import newest
+from zing.errors import BadSetting
+from zing.store.database import newest, parse
 from zing.store.schema import ledger, task, worker
 
 CONNECT_S = 5
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,48 @@ def look(url: str, file: Path, lease_s: float) -> Inspected:
     return Inspected("database", trouble="its URL is of no known kind", advice=advice)
 
 
+def read(url: str, file: Path, query: Callable[[Connection], T]) -> T:
+    """What `query` returns, all of it from one moment of the database; see `look` for what is one.
+
+    Raises BadSetting where there is none, none of this version, or none that answers.
+    """
+    parsed = parse(url) if url else URL.create("sqlite", database=str(file))
+    if parsed.get_backend_name() == "postgresql":
+        reads = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        return _asked(_engine_of_server(parsed).execution_options(**reads), query)
+    path = Path(parsed.database or "")
+    if not path.is_file():
+        raise BadSetting(f"There is no database {path}.")
+    while True:
+        before = _stamp(path)
+        found = _asked(_engine_of_file(path), query)
+        # What lay still and was written to meanwhile may have been read as it never was.
+        if before is None or before == _stamp(path):
+            return found
+
+
+def _asked(engine: Engine, query: Callable[[Connection], T]) -> T:
+    try:
+        with engine.begin() as connection:
+            _refuse_other_versions(connection)
+            return query(connection)
+    except (SQLAlchemyError, ImportError) as error:
+        raise BadSetting(f"The database cannot be read: {_why(error)}.") from None
+    finally:
+        engine.dispose()
+
+
+def _refuse_other_versions(connection: Connection) -> None:
+    known = inspect(connection).has_table("alembic_version")
+    asked = text("SELECT version_num FROM alembic_version")
+    version = str(connection.scalar(asked) or "") if known else "none"
+    if version != newest():
+        raise BadSetting(
+            f"The tables are of version {version}, this zing reads {newest()}: bring them there "
+            "with `zing db upgrade`, or take the zing that made them."
+        )
+
+
 def _look_at_file(path: Path, lease_s: float) -> Inspected:
     name = str(path)
     if not os.path.lexists(path):
@@ -54,9 +101,12 @@ def _look_at_file(path: Path, lease_s: float) -> Inspected:
         if not os.access(each, os.R_OK | os.W_OK):
             advice = "Give it to the user who runs zing, and let that user read and write it."
             return Inspected(name, trouble=f"{each} cannot be written", advice=advice)
-    # A file that nobody has open is read as it lies: even a look would make companions of it.
-    in_use = path.with_name(f"{path.name}-wal").exists()
-    how = {"mode": "ro"} if in_use else {"immutable": "1"}
+    return _look(_engine_of_file(path), name, lease_s)
+
+
+def _engine_of_file(path: Path) -> Engine:
+    """A file that nobody has open is read as it lies: even a look would make companions of it."""
+    how = {"mode": "ro"} if _in_use(path) else {"immutable": "1"}
     uri = URL.create("sqlite", database=path.absolute().as_uri(), query={**how, "uri": "true"})
     engine = create_engine(
         uri,
@@ -64,22 +114,44 @@ def _look_at_file(path: Path, lease_s: float) -> Inspected:
         poolclass=NullPool,
         hide_parameters=True,
     )
-    return _look(engine, name, lease_s)
+    event.listen(engine, "connect", _begin_ourselves)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+def _begin_ourselves(connection: Any, _record: object) -> None:
+    """The driver begins no transaction to read, and then each statement has a moment of its own."""
+    connection.isolation_level = None
+
+
+def _in_use(path: Path) -> bool:
+    return path.with_name(f"{path.name}-wal").exists()
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written to; None of one that is in use."""
+    facts = path.stat()
+    return None if _in_use(path) else (facts.st_mtime_ns, facts.st_size)
 
 
 def _look_at_server(url: URL, lease_s: float) -> Inspected:
     name = f"{url.database or ''} at {url.host or url.query.get('host') or 'this machine'}"
     try:
-        engine = create_engine(
-            url.set(drivername="postgresql+psycopg"),
-            connect_args={"connect_timeout": CONNECT_S},
-            poolclass=NullPool,
-            hide_parameters=True,
-        )
+        engine = _engine_of_server(url)
     except ImportError:
         advice = "Install it with zing's extra: pip install 'zing[pg]'."
         return Inspected(name, trouble="psycopg is not installed", advice=advice)
     return _look(engine, name, lease_s)
+
+
+def _engine_of_server(url: URL) -> Engine:
+    """Raises ImportError where the driver is not installed."""
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        connect_args={"connect_timeout": CONNECT_S},
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
 
 
 def _look(engine: Engine, name: str, lease_s: float) -> Inspected:
@@ -87,15 +159,19 @@ def _look(engine: Engine, name: str, lease_s: float) -> Inspected:
         with engine.connect() as connection:
             return _inspect(connection, name, lease_s)
     except SQLAlchemyError as error:
-        why = str(getattr(error, "orig", error)).strip().splitlines()[0].rstrip(".")
         advice = (
             "Put back a backup of this file."
             if engine.dialect.name == "sqlite"
             else "Start PostgreSQL, or correct --database."
         )
-        return Inspected(name, trouble=why, advice=advice)
+        return Inspected(name, trouble=_why(error), advice=advice)
     finally:
         engine.dispose()
+
+
+def _why(error: Exception) -> str:
+    """In the driver's words; the URL with its password is never part of it."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")
 
 
 def _inspect(connection: Connection, name: str, lease_s: float) -> Inspected:
