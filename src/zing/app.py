@@ -26,7 +26,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from zing import bodies, dialects, documents, events, quotas
+from zing import admin_api, bodies, dialects, documents, events, quotas
 from zing.blobs import LINK_PATH, MEDIA_TYPES
 from zing.config import GROUP_MAX
 from zing.dialects.base import Answer, Dialect, Reads, Use
@@ -86,6 +86,7 @@ def build(parts: "Wiring", lifespan: Lifespan | None = None) -> Starlette:
     built = Starlette(
         routes=[
             *addresses,
+            *admin_api.routes(parts.service, parts.keys),
             Route(LINK_PATH + "{link}", own.picture),
             *(Route(path, own.described) for path in documents.PATHS),
             Route("/healthz", own.healthz),
@@ -499,6 +500,8 @@ class Pages:
         wrong_method = isinstance(error, HTTPException) and error.status_code == 405
         refusal = WrongMethod() if wrong_method else UnknownRoute()
         headers = {"Allow": _allowed(request)} if wrong_method else {}
+        if admin_api.below(request.scope["path"]):
+            return admin_api.refused(refusal, headers)
         dialect = dialects.below(request.scope["path"], self.parts.dialects)
         if dialect is None:
             status = 405 if wrong_method else 404

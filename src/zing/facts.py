@@ -12,8 +12,9 @@ from sqlalchemy import Row
 
 from zing import limits
 from zing.accounts import Account
+from zing.audit import Report
 from zing.keys import Key
-from zing.ledger import Balance, Entry
+from zing.ledger import Entry
 from zing.limits import Rules
 from zing.store import audit_log
 from zing.store.switches import MAINTENANCE, MAINTENANCE_MESSAGE, Switch, without
@@ -47,16 +48,6 @@ def of_account(account: Account) -> Facts:
     }
 
 
-def of_balance(balance: Balance) -> Facts:
-    """An account's money."""
-    return {
-        "account": balance.account_id,
-        **money("available", balance.available),
-        **money("held", balance.held),
-        **money("used", balance.used),
-    }
-
-
 def of_entry(entry: Entry) -> Facts:
     """A line of the ledger."""
     return {
@@ -65,7 +56,7 @@ def of_entry(entry: Entry) -> Facts:
         "account": entry.account_id,
         "kind": str(entry.kind),
         **money("credits", entry.amount),
-        "task": entry.task_id,
+        "task": entry.public_id or entry.task_id,
         "reason": entry.reason,
     }
 
@@ -198,3 +189,13 @@ def of_dialect(name: str, switched: dict[str, Switch]) -> Facts:
 def of_log(number: int, entry: audit_log.Entry) -> Facts:
     """A line of the audit log."""
     return {"id": number, **vars(entry)}
+
+
+def of_report(report: Report) -> Facts:
+    """What an audit found."""
+    return {
+        "clean": report.clean,
+        "checked": report.checked,
+        "findings": [dict(vars(each)) for each in report.findings],
+        "took_s": round(report.took_s, 3),
+    }
