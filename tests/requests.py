@@ -31,6 +31,11 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
     "idempotency conflict": ("409 idempotency_conflict", "422 in 200", "9999 in 200", "409"),
     "idempotency in flight": ("409 paid_outcome_unknown", "422 in 200", "9999 in 200", "409"),
     "no task id": ("400 invalid_request", "400 in 200", "9999 in 200", "400"),
+    "key cap": ("402 key_quota_exhausted", "433 in 200", "9000 in 200", "402"),
+    "daily cap": ("402 key_daily_quota_exhausted", "433 in 200", "9000 in 200", "402"),
+    "rate limit": ("429 rate_limit_exceeded", "429 in 429", "9999 in 429", "429"),
+    "queue full": ("503 resource_exhausted", "429 in 429", "9999 in 503", "429"),
+    "key may not use the model": ("403 model_access_denied", "505 in 200", "9999 in 200", "403"),
     "insufficient credits": ("402 insufficient_quota", "402 in 200", "9000 in 200", "402"),
     "maintenance": ("503 service_unavailable", "455 in 200", "9999 in 200", "503"),
     "switched off": ("503 service_unavailable", "505 in 200", "9999 in 200", "503"),
@@ -48,6 +53,7 @@ NAMES = ("evolink", "kie", "tensorslab", "zimageturbo")
 TYPES = {
     401: "authentication_error",
     402: "insufficient_quota",
+    429: "rate_limit_error",
     500: "api_error",
     503: "api_error",
 }

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, event, text
 
 from tests import databases
 from tests.audit import MODEL, NOW, PRICE, accepted, funded, kept_file, submission
-from zing import cli, queue
+from tests.servers import Server
+from zing import cli, ledger, queue
 from zing.audit import GONE_AFTER_S, INVARIANTS, Finding, Report, examine, examine_pictures
 from zing.blobs import Blobs
 from zing.errors import BadPicture, BadSetting
@@ -37,7 +38,8 @@ class Books:
         store.write(lambda tx: queue.register(tx, "w1", "host", NOW, LEASE_S))
         self.told(DeliveryState.DELIVERED, self.ended(TaskState.SUCCEEDED, callback_url=URL))
         self.told(DeliveryState.EXHAUSTED, self.ended(TaskState.FAILED, callback_url=URL))
-        self.refunded = self.ended(TaskState.SUCCEEDED)
+        refunded = self.ended(TaskState.SUCCEEDED)
+        store.write(lambda tx: ledger.refund(tx, refunded.public_id, NOW, "sorry"))
         self.ended(TaskState.CANCELLED, callback_url=URL)
         self.purge(self.ended(TaskState.SUCCEEDED, callback_url=URL))
         self.accept(callback_url=URL)
@@ -207,6 +209,15 @@ PLANTED = {
         "insert into ledger (account_id, task_id, kind, amount, created_at) select account_id,"
         f" task_id, 'refund', amount, 0 from ledger where {entry('release', 'failed')}",
     ),
+    "a refund is gone": ("I1", "delete from ledger where kind = 'refund'"),
+    "a refund of another amount": (
+        "I1 I3",
+        "update ledger set amount = amount - 1 where kind = 'refund'",
+    ),
+    "a refund that the key was not given": (
+        "keys",
+        "update api_key set used = (select used from account) + 1",
+    ),
     "a settle of another amount": (
         "I1 I3",
         f"update ledger set amount = amount + 1 where {entry('settle', 'succeeded')}",
@@ -309,11 +320,10 @@ def test_what_is_broken_is_found(books: Books, name: str) -> None:
     [("account", "used"), ("ledger", "amount"), ("task", "cost"), ("api_key", "held")],
 )
 @pytest.mark.parametrize("value", ["0.5", "'many'"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the other's columns refuse it
 def test_money_that_is_no_integer_is_found(
     books: Books, table: str, column: str, value: str
 ) -> None:
-    if not books.store.sqlite:
-        pytest.skip("PostgreSQL's columns hold integers alone")
     with books.broken(f"update {table} set {column} = {value}") as connection:
         found = [str(each) for each in examine(connection).findings]
     assert [each for each in found if each.startswith(f"I1: the {table} ")], found
@@ -516,6 +526,11 @@ def test_the_audit_makes_and_changes_nothing(zing: Zing, database_url: str, tmp_
     before = sorted((each, each.stat().st_mtime_ns) for each in tmp_path.rglob("*"))
     assert zing("--pictures")[0] == 0
     assert sorted((each, each.stat().st_mtime_ns) for each in tmp_path.rglob("*")) == before
+
+
+def test_a_server_may_run_beside_it(server: Server) -> None:
+    told = server.zing("audit", "--pictures")
+    assert (told["clean"], told["findings"]) == (True, [])
 
 
 def test_without_a_database_there_is_nothing_to_be_told(zing: Zing, tmp_path: Path) -> None:

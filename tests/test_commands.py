@@ -1,5 +1,7 @@
 """`zing keys`, `credits` and `tasks` on a data folder, without a server beside them."""
 
+import csv
+import io
 import json
 import re
 import time
@@ -16,6 +18,7 @@ from zing import cli, dialects, keys, queue
 from zing.cli.opened import opened
 from zing.dialects import evolink
 from zing.errors import (
+    BadFile,
     BadSetting,
     NotCancellable,
     SwitchedOff,
@@ -55,6 +58,16 @@ def task_id(zing: Zing, tmp_path: Path) -> str:
         view = service.submit(asking).view
     assert view is not None
     return view.task.public_id
+
+
+def drawn(data: Path, result: dict[str, Any]) -> None:
+    """The task that is queued has succeeded."""
+    with opened(str(data), "") as service:
+        end = Outcome(TaskState.SUCCEEDED, result=result)
+        service.store.write(lambda tx: queue.register(tx, "w1", "host", time.time(), 60.0))
+        model, now = service.served.name, time.time()
+        (held,) = service.store.write(lambda tx: queue.claim(tx, "w1", model, 1, now))
+        assert service.store.write(lambda tx: queue.settle(tx, [(held, end)], now)) != [None]
 
 
 def test_a_key_opens_an_account_with_credits(zing: Zing) -> None:
@@ -150,12 +163,7 @@ def test_a_person_reads_which_words_of_a_task_were_understood(
     understood: list[str] | None,
     said: str | None,
 ) -> None:
-    with opened(str(tmp_path / "data"), "") as service:
-        end = Outcome(TaskState.SUCCEEDED, result={"understood": understood})
-        service.store.write(lambda tx: queue.register(tx, "w1", "host", time.time(), 60.0))
-        model, now = service.served.name, time.time()
-        (held,) = service.store.write(lambda tx: queue.claim(tx, "w1", model, 1, now))
-        assert service.store.write(lambda tx: queue.settle(tx, [(held, end)], now)) != [None]
+    drawn(tmp_path / "data", {"understood": understood})
     assert zing("tasks", "show", task_id)["result"] == {"understood": understood}
     command = ["tasks", "show", task_id, "--data", str(tmp_path / "data")]
     cli.app(command, standalone_mode=False, prog_name="zing")
@@ -171,6 +179,93 @@ def test_purging_forgets_old_tasks_and_keeps_the_ledger(zing: Zing, task_id: str
     assert zing("tasks", "purge", "--days", "0") == {"purged": 1}
     assert zing("tasks", "list") == []
     assert [each["kind"] for each in ledger(zing, "shop")] == ["grant", "hold", "release"]
+
+
+def test_credits_are_adjusted_for_a_reason(zing: Zing) -> None:
+    zing("keys", "create", "shop", "--credits", "10")
+    assert zing("credits", "adjust", "shop", "0.5", "--reason", "a gift")["available"] == 10.5
+    assert zing("credits", "adjust", "shop", "--by", "-5", "--reason", "back")["available"] == 5.5
+    # What is after -- is no option any more, --data and --json included.
+    assert zing("credits", "adjust", "--by=-0.000001", "shop", "--reason", "x")["available"] == (
+        5.499999
+    )
+    with pytest.raises(BadSetting, match=r"5\.499999 credits available"):
+        zing("credits", "adjust", "shop", "--by", "-5.5", "--reason", "more")
+    reasons = [(each["kind"], each["credits"], each["reason"]) for each in ledger(zing, "shop")]
+    assert reasons[1:] == [
+        ("adjust", 0.5, "a gift"),
+        ("adjust", -5, "back"),
+        ("adjust", -0.000001, "x"),
+    ]
+
+
+def test_less_than_nothing_is_named_after_two_dashes(
+    zing: Zing, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zing("keys", "create", "shop", "--credits", "10")
+    command = ["credits", "adjust", "--reason", "x", "--data", str(tmp_path / "data")]
+    cli.app([*command, "--", "shop", "-5"], standalone_mode=False, prog_name="zing")
+    assert capsys.readouterr().out == "5 available, 0 held, 0 used\n"
+
+
+def test_a_task_is_refunded(zing: Zing, task_id: str, tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="nothing was charged"):
+        zing("credits", "refund", task_id, "--reason", "no cat")
+    drawn(tmp_path / "data", {})
+    assert zing("credits", "show", "shop")["used"] == 0.026
+    after = zing("credits", "refund", task_id, "--reason", "no cat")
+    assert (after["available"], after["held"], after["used"]) == (1, 0, 0)
+    assert ledger(zing, "shop")[-1]["reason"] == "no cat"
+    with pytest.raises(BadSetting, match="refunded already"):
+        zing("credits", "refund", task_id, "--reason", "no cat")
+
+
+@pytest.fixture
+def table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[Any]]:
+    """The rows of a command that prints CSV."""
+
+    def run(*arguments: str) -> list[Any]:
+        command = ["credits", *arguments, "--data", str(tmp_path / "data")]
+        cli.app(command, standalone_mode=False, prog_name="zing")
+        return list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
+
+    return run
+
+
+def test_the_ledger_is_exported_as_csv(
+    zing: Zing, table: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    first = zing("keys", "create", "one", "--credits", "1")
+    second = zing("keys", "create", "two", "--credits", "2")
+    zing("credits", "grant", "one", "0.5", "--reason", "=1+1, 猫")
+    mine = table("ledger", "one", "--csv")
+    assert [(each["credits"], each["reason"]) for each in mine] == [
+        ("1.000000", "with the key one"),
+        ("0.500000", "'=1+1, 猫"),
+    ]
+    assert table("export", "--account", first["account"]) == mine
+    accounts = [each["account"] for each in table("export", "-o", "-")]
+    assert accounts == [first["account"], second["account"], first["account"]]
+    assert table("export", "--from", "2999-01-01") == []
+    assert table("export", "--until", "2001-01-01T00:00+02:00") == []
+    assert len(table("export", "--from", "2001-01-01", "--until", "2999-01-01")) == 3
+    file = tmp_path / "books.csv"
+    file.write_text("of yesterday")
+    assert zing("credits", "export", "-o", str(file)) == {"path": str(file), "entries": 3}
+    with file.open(newline="", encoding="utf-8") as lines:
+        assert [each["account"] for each in csv.DictReader(lines)] == accounts
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["books.csv", "data"]
+
+
+def test_a_refused_export_leaves_the_file_as_it_was(zing: Zing, tmp_path: Path) -> None:
+    file = tmp_path / "books.csv"
+    file.write_text("of yesterday")
+    with pytest.raises(UnknownAccount):
+        zing("credits", "export", "--account", "acct_none", "-o", str(file))
+    assert file.read_text() == "of yesterday"
+    with pytest.raises(BadFile):
+        zing("credits", "export", "-o", str(tmp_path / "none" / "books.csv"))
 
 
 def taken(data: Path) -> list[str]:
@@ -225,6 +320,15 @@ def test_a_dialect_is_disabled_and_enabled(zing: Zing, tmp_path: Path) -> None:
         (["credits", "grant", "nobody", "1"], UnknownKey),
         (["credits", "grant", "nobody", "0"], BadSetting),
         (["credits", "show", "nobody"], UnknownKey),
+        (["credits", "adjust", "nobody", "1", "--reason", "x"], UnknownKey),
+        (["credits", "adjust", "nobody", "--reason", "x"], BadSetting),
+        (["credits", "adjust", "nobody", "1", "--by", "1", "--reason", "x"], BadSetting),
+        (["credits", "adjust", "nobody", "--by", "--1", "--reason", "x"], BadSetting),
+        (["credits", "refund", "nothing", "--reason", "x"], UnknownTask),
+        (["credits", "refund", "nothing"], BadSetting),
+        (["credits", "export"], BadSetting),
+        (["credits", "export", "--from", "yesterday", "-o", "x.csv"], BadSetting),
+        (["credits", "ledger", "nobody", "--csv"], BadSetting),
         (["tasks", "show", "nothing"], UnknownTask),
         (["tasks", "cancel", "nothing"], UnknownTask),
         (["tasks", "watch", "nothing"], UnknownTask),

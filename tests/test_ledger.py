@@ -1,5 +1,6 @@
 """Money: every balance is explained by entries, and none is ever below zero."""
 
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
@@ -12,13 +13,23 @@ from sqlalchemy import Connection, inspect, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import BigInteger
 
-from tests.audit import NOW, funded
-from zing import ledger
-from zing.errors import BadSetting, InsufficientCredits, UnknownAccount
+from tests.audit import (
+    MODEL,
+    NOW,
+    PRICE,
+    accepted,
+    audit,
+    funded,
+    kept_file,
+    key_of,
+    submission,
+)
+from zing import keys, ledger, queue
+from zing.errors import BadSetting, InsufficientCredits, UnknownAccount, UnknownTask
 from zing.ledger import BALANCE_MAX, EFFECTS, Balance, Entry, Kind, Move
 from zing.store import Store
 from zing.store.schema import account
-from zing.task import MICRO, credits_number, parse_credits, show_credits
+from zing.task import MICRO, TaskState, credits_number, parse_credits, show_credits
 
 STEPS = {"hold": Kind.HOLD, "settle": Kind.SETTLE, "release": Kind.RELEASE}
 
@@ -173,11 +184,129 @@ def test_a_grant_has_an_upper_bound(store: Store) -> None:
     assert numbers(store, account_id) == (BALANCE_MAX, 0, 0)
 
 
+# Adjustments and refunds
+
+
+def adjusted(store: Store, account_id: str, amount: int, reason: str = "a mistake") -> Balance:
+    return store.write(lambda tx: ledger.adjust(tx, account_id, amount, NOW, reason))
+
+
+def refunded(store: Store, public_id: str, reason: str = "sorry") -> Balance:
+    return store.write(lambda tx: ledger.refund(tx, public_id, NOW, reason))
+
+
+def ended(store: Store, account_id: str, state: TaskState) -> str:
+    """The public id of a task that ended so."""
+    task = accepted(store, submission(account_id))
+    (held,) = store.write(lambda tx: queue.claim(tx, "w1", MODEL, 1, NOW))
+    file = kept_file(task.id) if state is TaskState.SUCCEEDED else None
+    ends = [(held, queue.Outcome(state, file=file))]
+    assert store.write(lambda tx: queue.settle(tx, ends, NOW)) != [None]
+    return task.public_id
+
+
+@pytest.fixture
+def account_id(store: Store) -> str:
+    """An account that can pay for three tasks, beside a worker."""
+    store.write(lambda tx: queue.register(tx, "w1", "host", NOW, 10**6))
+    return funded(store, 3)
+
+
+def test_an_adjustment_gives_or_takes_and_says_why(store: Store) -> None:
+    account_id = opened(store, 70)
+    assert adjusted(store, account_id, 5) == Balance(account_id, 75, 0, 0)
+    assert adjusted(store, account_id, -75, "=all of it") == Balance(account_id, 0, 0, 0)
+    _, more, less = entries(store, account_id)
+    assert (more.kind, more.amount, more.reason) == (Kind.ADJUST, 5, "a mistake")
+    assert (less.kind, less.amount, less.reason) == (Kind.ADJUST, -75, "=all of it")
+    assert explained(store, account_id)
+
+
+def test_no_more_is_taken_than_is_available(store: Store) -> None:
+    account_id = opened(store, 70)
+    do(store, account_id, "hold", "t1", 30)
+    with pytest.raises(BadSetting, match=r"0\.00004 credits available: 0\.000041 cannot be taken"):
+        adjusted(store, account_id, -41)
+    with pytest.raises(BadSetting, match="cannot be added"):
+        adjusted(store, account_id, BALANCE_MAX)
+    for amount in (BALANCE_MAX + 1, -(10**30)):
+        with pytest.raises(BadSetting):
+            adjusted(store, account_id, amount)
+    with pytest.raises(BadSetting, match="Nothing to adjust"):
+        adjusted(store, account_id, 0)
+    assert numbers(store, account_id) == (40, 30, 0)
+    assert len(entries(store, account_id)) == 2
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "x" * 201, "nul\0", "\ud800"])
+def test_a_reason_is_given_and_printable(store: Store, account_id: str, reason: str) -> None:
+    task = ended(store, account_id, TaskState.SUCCEEDED)
+    before = numbers(store, account_id)
+    with pytest.raises(BadSetting):
+        adjusted(store, account_id, 1, reason)
+    with pytest.raises(BadSetting):
+        refunded(store, task, reason)
+    if reason.strip():
+        with pytest.raises(BadSetting):
+            store.write(lambda tx: ledger.grant(tx, account_id, 1, NOW, reason))
+    assert numbers(store, account_id) == before
+    assert adjusted(store, account_id, 1, "x" * ledger.REASON_MAX).available == before[0] + 1
+
+
+def test_a_refund_gives_back_what_was_charged_once(store: Store, account_id: str) -> None:
+    first, second = (ended(store, account_id, TaskState.SUCCEEDED) for _ in range(2))
+    used = partial(keys.used, key_id=key_of(account_id))
+    assert (numbers(store, account_id), store.read(used)) == ((PRICE, 0, 2 * PRICE), 2 * PRICE)
+    assert refunded(store, first) == Balance(account_id, 2 * PRICE, 0, PRICE)
+    assert store.read(used) == PRICE
+    with pytest.raises(BadSetting, match="refunded already"):
+        refunded(store, first)
+    assert refunded(store, second).used == store.read(used) == 0
+    last = entries(store, account_id)[-1]
+    assert (last.kind, last.amount, last.reason) == (Kind.REFUND, PRICE, "sorry")
+    assert store.read(audit) == []
+
+
+def test_what_was_not_charged_is_not_refunded(store: Store, account_id: str) -> None:
+    failed = ended(store, account_id, TaskState.FAILED)
+    waiting = accepted(store, submission(account_id)).public_id
+    for task in (failed, waiting):
+        with pytest.raises(BadSetting, match="nothing was charged"):
+            refunded(store, task)
+    for nothing in ("task-none", "", "nul\0", "\ud800"):
+        with pytest.raises(UnknownTask):
+            refunded(store, nothing)
+    assert numbers(store, account_id) == (2 * PRICE, PRICE, 0)
+
+
+def test_of_many_refunds_at_once_one_counts(store: Store, account_id: str) -> None:
+    task = ended(store, account_id, TaskState.SUCCEEDED)
+    done: list[Balance | BadSetting] = []
+
+    def again() -> None:
+        try:
+            done.append(refunded(store, task))
+        except BadSetting as error:
+            done.append(error)
+
+    threads = [threading.Thread(target=again) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [each for each in done if isinstance(each, Balance)] == [
+        Balance(account_id, 3 * PRICE, 0, 0)
+    ]
+    assert len(done) == 8
+    assert store.read(audit) == []
+
+
 def test_an_unknown_account_is_named(store: Store) -> None:
     uses: list[Callable[[Connection], object]] = [
         lambda tx: ledger.balance(tx, "acct_nobody"),
         lambda tx: ledger.entries(tx, "acct_nobody", 9),
         lambda tx: ledger.grant(tx, "acct_nobody", 9, NOW),
+        lambda tx: ledger.adjust(tx, "acct_nobody", 9, NOW, "why"),
     ]
     for use in uses:
         with pytest.raises(UnknownAccount, match="acct_nobody"):

@@ -186,7 +186,7 @@ def adjust(
     if amount == 0:
         raise BadSetting("Nothing to adjust: say by how many credits.")
     made = [Move(account_id, Kind.ADJUST, amount, reason=_required(reason))]
-    if not _moved(connection, made):
+    if abs(amount) > BALANCE_MAX or not _moved(connection, made):
         has = show_credits(before.available)
         raise BadSetting(
             f"{account_id} has {has} credits available: {show_credits(amount)} cannot be added."
