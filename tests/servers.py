@@ -106,8 +106,9 @@ def serving(
     environment = {name: value for name, value in os.environ.items() if "ZING" not in name}
     # Whatever callback URLs a test sends: no name is looked up, nothing leaves this machine.
     lonely = {"ZING_CALLBACK_ALLOW": "127.0.0.1"}
-    # Tests ask more often than kie.ai lets one account; what it lets is tested in test_quotas.py.
-    often = {"ZING_KIE_RATE": "none"}
+    # Tests ask more often than kie.ai lets one account, and with more wrong keys than one address
+    # may send; what is let is tested in test_quotas.py and test_authentication.py.
+    often = {"ZING_KIE_RATE": "none", "ZING_KEY_FAILURES": "none"}
     environment |= {"ZING_THREADS": "1", "ZING_DATA": str(data), **lonely, **often, **settings}
     log = data.parent / f"{data.name}-{time.monotonic_ns()}.log"
     with log.open("w") as errors, log.with_suffix(".out").open("w") as output:

@@ -339,7 +339,7 @@ def test_a_keys_whole_life(desk: Desk) -> None:
         ["kie"],
         [MODEL],
     )
-    assert (made["cap_micro"], made["daily_cap"], made["rate"]) == (100_000_000, 2.5, "20/10")
+    assert (made["cap"], made["daily_cap"], made["rate"]) == (100, 2.5, "20/10")
     assert desk.service.authenticate(text).id == made["id"]
     assert desk.get(f"/accounts/{made['account']}")["available"] == 3
     path = f"/keys/{made['id']}"
@@ -349,7 +349,6 @@ def test_a_keys_whole_life(desk: Desk) -> None:
         **made,
         "name": "other",
         "cap": None,
-        "cap_micro": None,
         "models": [],
         "rate": None,
     }

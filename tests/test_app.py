@@ -35,6 +35,7 @@ from zing.data import Data
 from zing.dialects.base import Dialect
 from zing.dialects.manners import Manners, spoken
 from zing.errors import InsufficientCredits, Unavailable, ZingError
+from zing.keys import Key
 from zing.service import Answered, Service
 from zing.store import Store
 from zing.store.schema import file
@@ -492,6 +493,7 @@ class Asgi:
         self, method: str, path: str, body: bytes | None, headers: Headers = NO_HEADERS
     ) -> Reply:
         path, _, query = path.partition("?")
+        headers = {"Authorization": "Bearer x"} | headers
         given = [(name.lower().encode(), str(value).encode()) for name, value in headers.items()]
         scope = {
             "type": "http",
@@ -562,7 +564,8 @@ def accepted(**changes: Any) -> Any:
         raise Unavailable("The database is away.")
 
     usual = {
-        "authenticate_all": lambda texts: [SimpleNamespace(account_id="acct_1")] * len(texts),
+        "authenticate_all": lambda texts: [Key("k", "a key", "acct_1", 0.0)] * len(texts),
+        "clock": time.time,
         "submit_all": lambda askings: [Answered(view)] * len(askings),
         "look_all": away,
         "glance_all": away,

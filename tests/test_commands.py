@@ -369,7 +369,7 @@ def test_a_person_reads_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str
         command = [*arguments, "--data", str(tmp_path / "data")]
         cli.app(command, standalone_mode=False, prog_name="zing")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["id", "name", "account", "state"]
+    assert lines[1].split()[:5] == ["id", "name", "account", "state", "scopes"]
     assert lines[2].split()[1] == "shop"
     assert lines[3].split() == ["id", "state", "prompt"]
     assert re.fullmatch(r"Maintenance is on since [-\d]{10} [:\d]{8} UTC: The service .*", lines[4])

@@ -142,7 +142,7 @@ class Operator:
         """
 
         def act(tx: Connection, now: float) -> Facts:
-            reason = f"with the key {name}"
+            reason = f"with the key {name}"[: ledger.REASON_MAX]
             owner = account_id or self._opened(tx, credits, reason, now)
             ledger.balance(tx, owner)
             if account_id and credits:
@@ -161,11 +161,11 @@ class Operator:
         """
 
         def act(tx: Connection, now: float) -> Facts:
-            key = _key(tx, key_id)
-            allowed = replace(key.allowed, **values)
+            key = _key(tx, key_id, locked=True)
+            keys.change(tx, key_id, replace(key.allowed, **values))
             rest = {} if name is None else {"name": name}
-            changed = update(api_key).where(api_key.c.id == key_id)
-            tx.execute(changed.values(**rest, **allowed.values()))
+            if rest:
+                tx.execute(update(api_key).where(api_key.c.id == key_id).values(**rest))
             self._check_way_in(tx, key, now)
             self._note(tx, now, "key changed", key_id, _told({**rest, **values}))
             return self._key(_key(tx, key_id))
@@ -184,12 +184,19 @@ class Operator:
         """Let a disabled key work again; raises UnknownKey."""
         return self._set_key(key_id, keys.enable, "key enabled")
 
-    def rotate_key(self, key_id: str) -> Facts:
-        """A new key that may do the same, its text in `key` this once; the old one ends."""
+    def rotate_key(self, key_id: str, overlap_s: float = 0.0) -> Facts:
+        """A new key that may do the same, its text in `key` this once; the old one ends.
+
+        At once, or after `overlap_s`. Raises UnknownKey, or BadSetting where it lets nobody in.
+        """
 
         def act(tx: Connection, now: float) -> Facts:
-            text, key = keys.rotate(tx, self.service.pepper, _key(tx, key_id), now)
-            self._note(tx, now, "key rotated", key_id, f"to {key.id}")
+            old = _key(tx, key_id)
+            if old.refusal(now) is not None:
+                raise BadSetting(f"The key is {old.state(now)}: only an active one is replaced.")
+            text, key = keys.rotate(tx, self.service.pepper, old, now, overlap_s)
+            overlap = f", overlap {overlap_s:g} s" if overlap_s else ""
+            self._note(tx, now, "key rotated", key_id, f"the new one is {key.id}{overlap}")
             return {"key": text, **self._key(key)}
 
         return self._write(act)
@@ -364,7 +371,7 @@ class Operator:
         return account_id
 
     def _key(self, key: Key) -> Facts:
-        return facts.of_key(key, self.service.clock())
+        return keys.facts(key, self.service.clock())
 
     def _set_key(
         self, key_id: str, verb: Callable[[Connection, str, float], None], action: str
@@ -401,8 +408,9 @@ def _page(
     return {"data": [told(each) for each in shown], "next": more}
 
 
-def _key(tx: Connection, key_id: str) -> Key:
-    row = tx.execute(select(api_key).where(api_key.c.id == key_id)).one_or_none()
+def _key(tx: Connection, key_id: str, *, locked: bool = False) -> Key:
+    query = select(api_key).where(api_key.c.id == key_id)
+    row = tx.execute(query.with_for_update() if locked else query).one_or_none()
     if row is None:
         raise UnknownKey(f"There is no key {key_id[:40]!r}.")
     return keys.of_row(row)

@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -20,7 +20,8 @@ from starlette.routing import Route
 from zing import bodies, dialects, fields
 from zing.accounts import OPEN_MAX, RUNNING_MAX, WEIGHT_MAX
 from zing.admin import Operator
-from zing.dialects.base import bearer, retry_after, word
+from zing.authentication import Gate, Wanted
+from zing.dialects.base import retry_after, word
 from zing.errors import (
     BadBody,
     BadContentType,
@@ -47,7 +48,7 @@ from zing.errors import (
     ZingError,
 )
 from zing.fields import Choice, Credits, Field, Fields, Line, Number, Often, Shaped, Some, Whole
-from zing.keys import NAME_MAX, Allowed, Key, Scope
+from zing.keys import NAME_MAX, Allowed, Scope
 from zing.ledger import REASON_MAX
 from zing.ledger import Span as Entries
 from zing.measured import REFUSED, REQUEST_ID
@@ -59,6 +60,7 @@ from zing.task import DeliveryState, TaskState
 
 NAME = "admin"  # in the metrics and at /docs
 PREFIX = "/admin/v1"
+WANTED = Wanted(Scope.ADMIN)
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 JSON_TYPE, CSV_TYPE = "application/json", "text/csv"
 PAGE, PAGE_MAX = 50, 500
@@ -66,6 +68,7 @@ TIME_MAX = 10.0**11
 STEP_MAX = 10.0**8
 DAY_S, QUARTER_S = 86_400.0, 900.0
 MODELS_MAX = 50
+OVERLAP_MAX_S = 100 * 366 * 86_400.0
 CSV_PART = 64 * 1024
 ID = r"[A-Za-z0-9_.:-]{1,128}"
 
@@ -146,7 +149,7 @@ class Endpoint:
     """One address, served."""
 
     service: Service
-    authenticate: Callable[[str], Awaitable[Key]]
+    gate: Gate
     operation: Operation
 
     @property
@@ -174,9 +177,9 @@ class Endpoint:
 
     async def _operator(self, request: Request) -> Operator:
         """Who asks, where their key is for this; the one place that decides it."""
-        key = await self.authenticate(bearer(request.headers.get("authorization", "")))
-        if Scope.ADMIN not in key.allowed.scopes:
-            raise KeyDenied("The API key has not the scope admin.")
+        if "authorization" not in request.headers:
+            raise BadKey  # also where requests for pictures need no key
+        key = await self.gate.enter(request, WANTED)
         address = request.client.host if request.client else ""
         return Operator(self.service, key.id, address)
 
@@ -194,10 +197,10 @@ class Endpoint:
         return fields.of_object(said, self.operation.body or {})
 
 
-def routes(service: Service, authenticate: Callable[[str], Awaitable[Key]]) -> list[Route]:
+def routes(service: Service, gate: Gate) -> list[Route]:
     """The addresses of the admin API over the use cases."""
     return [
-        Route(each.path, Endpoint(service, authenticate, each).answer, methods=[each.method])
+        Route(each.path, Endpoint(service, gate, each).answer, methods=[each.method])
         for each in OPERATIONS
     ]
 
@@ -550,11 +553,20 @@ OPERATIONS: tuple[Operation, ...] = (
         "rotate_key",
         "Replace a key",
         "NewKey",
-        lambda operator, asked: operator.rotate_key(asked.path["key"]),
+        lambda operator, asked: operator.rotate_key(
+            asked.path["key"], asked.body.get("overlap_s", 0.0)
+        ),
         text="A new key of the same name and account that may do the same; its text is in `key`, "
-        "this once.",
+        "this once. What was left of the old one's caps is the new one's.",
+        body={
+            "overlap_s": Field(
+                Number(0.0, OVERLAP_MAX_S),
+                "Seconds that the old one goes on; it ends at once where it is not said.",
+                sample=86_400,
+            )
+        },
         status=201,
-        refusals=(UnknownKey(),),
+        refusals=(UnknownKey(), BadSetting("The key is revoked: only an active one is replaced.")),
     ),
     Operation(
         "GET",

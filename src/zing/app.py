@@ -26,7 +26,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from zing import admin_api, bodies, dialects, documents, events, quotas
+from zing import admin_api, authentication, bodies, dialects, documents, events, keys, quotas
+from zing.authentication import Gate, Wanted
 from zing.blobs import LINK_PATH, MEDIA_TYPES
 from zing.config import GROUP_MAX
 from zing.dialects.base import Answer, Dialect, Reads, Use
@@ -46,13 +47,12 @@ from zing.extension import Extender, Off
 from zing.keys import Key
 from zing.measured import REFUSED, REQUEST_ID, Measured, RequestId
 from zing.metrics import MEDIA_TYPE, Metrics
+from zing.rates import Rate
 from zing.service import Answered, Asking, Service
-from zing.store.group import COMMIT_WAIT_S, Group
+from zing.store.group import COMMIT_WAIT_S, READ_MAX, READ_WAIT_S, Group
 from zing.store.idem import Sent
 from zing.task import Delivery, Moment, Task, TaskView
 
-READ_MAX = 64  # keys or tasks that are looked up together, at most
-READ_WAIT_S = 0.001  # where several come at once: sets of two or three cost more than it saves
 WAIT_MAX_S = 60  # of a look that waits
 STILL_THERE_S = 15.0  # a sign of life on a stream that tells nothing, for the proxies between
 PREFER = re.compile(r"(?:^|,)\s*wait=(\d{1,9})\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
@@ -61,6 +61,12 @@ STREAM = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx would keep the events back
     "X-Content-Type-Options": "nosniff",
+}
+# What a key must be for; to read wherever it is not said here.
+SCOPES = {
+    Use.SUBMIT: keys.Scope.CREATE,
+    Use.CANCEL: keys.Scope.CANCEL,
+    Use.DELETE: keys.Scope.CANCEL,
 }
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
@@ -86,7 +92,7 @@ def build(parts: "Wiring", lifespan: Lifespan | None = None) -> Starlette:
     built = Starlette(
         routes=[
             *addresses,
-            *admin_api.routes(parts.service, parts.keys),
+            *admin_api.routes(parts.service, parts.gate),
             Route(LINK_PATH + "{link}", own.picture),
             *(Route(path, own.described) for path in documents.PATHS),
             Route("/healthz", own.healthz),
@@ -112,6 +118,7 @@ class Wiring:
     stopping   set when the service is to end: nobody waits for a task any more
     group_max  tasks that one commit accepts, at most
     metrics    what is counted
+    failures   wrong keys that an address may send; None: any number
     """
 
     service: Service
@@ -121,11 +128,12 @@ class Wiring:
     stopping: threading.Event = field(default_factory=threading.Event)
     group_max: int = int(GROUP_MAX.default)
     metrics: Metrics = field(default_factory=Metrics)
+    failures: Rate | None = authentication.USUAL
 
     @cached_property
-    def keys(self) -> Group[str, Key]:
-        """The keys that texts are."""
-        return Group(self.service.authenticate_all, READ_MAX, READ_WAIT_S)
+    def gate(self) -> Gate:
+        """Who comes in."""
+        return Gate(self.service, self.failures)
 
     @cached_property
     def looks(self) -> Group[tuple[str, str | None], TaskView]:
@@ -238,7 +246,12 @@ class Endpoint:
                 return dict(request.query_params) | inside
 
     async def _key(self, request: Request) -> Key:
-        return await self.parts.keys(self.dialect.key(request.headers.get("authorization", "")))
+        return await self.parts.gate.enter(request, self._wanted)
+
+    @cached_property
+    def _wanted(self) -> Wanted:
+        scope = SCOPES.get(self.address.use, keys.Scope.READ)
+        return Wanted(scope, self.dialect.NAME, self.dialect.key)
 
     async def _look(self, public_id: str, account_id: str, request: Request) -> Answer:
         """The task as it is or, where the caller prefers to wait, in its end (RFC 7240)."""

@@ -83,6 +83,9 @@ EGRESS_PROXY = Setting(
 KIE_HTTP = Setting(
     "ZING_KIE_HTTP", "body", "Where kie.ai's codes are: body, or mirror for the HTTP status too."
 )
+KEY_FAILURES = Setting(
+    "ZING_KEY_FAILURES", "20/600", "Wrong keys an address: 20, then 1 in 600/20 s; none: any."
+)
 KIE_RATE = Setting(
     "ZING_KIE_RATE", "20/10", "New tasks an account by kie.ai's API: 20 in 10 seconds; none: any."
 )

@@ -10,10 +10,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Row
 
-from zing import limits
 from zing.accounts import Account
 from zing.audit import Report
-from zing.keys import Key
 from zing.ledger import Entry
 from zing.limits import Rules
 from zing.store import audit_log
@@ -58,32 +56,6 @@ def of_entry(entry: Entry) -> Facts:
         **money("credits", entry.amount),
         "task": entry.public_id or entry.task_id,
         "reason": entry.reason,
-    }
-
-
-def of_key(key: Key, now: float) -> Facts:
-    """A key, without its secret."""
-    allowed, spending = key.allowed, key.spending
-    today = spending.day_spent if spending.day == limits.day(now) else 0
-    return {
-        "id": key.id,
-        "name": key.name,
-        "account": key.account_id,
-        "state": key.state(now),
-        "created_at": key.created_at,
-        "expires_at": allowed.expires_at,
-        "revoked_at": key.revoked_at,
-        "disabled_at": key.disabled_at,
-        "last_used_at": key.last_used_at,
-        "scopes": sorted(map(str, allowed.scopes)),
-        "dialects": sorted(allowed.dialects),
-        "models": sorted(allowed.models),
-        **money("cap", allowed.cap),
-        **money("daily_cap", allowed.daily_cap),
-        "rate": None if allowed.rate is None else str(allowed.rate),
-        **money("used", spending.used),
-        **money("held", spending.held),
-        **money("spent_today", today),
     }
 
 

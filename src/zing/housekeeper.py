@@ -18,7 +18,7 @@ from zing.blobs import Blobs
 from zing.clocks import Clock, Jumps, Silence
 from zing.config import KEEP_PROMPTS, LEASE, QUEUE_TIMEOUT
 from zing.errors import Unavailable, ZingError
-from zing.store import Store, files, idem, tasks
+from zing.store import Store, audit_log, files, idem, tasks
 
 TICK_S = 0.5
 SWEEP_EVERY_S = 30.0
@@ -26,6 +26,7 @@ EXPIRE_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0
 # A picture is written before its row; one without a row after this long never gets one.
 ORPHAN_AGE_S = 3600.0
+REFUSALS_AGE_S = 90 * 86_400.0  # of what the audit log says of strangers
 
 # The books are gone through beside all else: it takes seconds in a large database.
 AUDIT_FIRST_S = 300.0
@@ -125,6 +126,7 @@ class Housekeeper:
         if now >= self._orphans_at:
             self._orphans_at = now + ORPHANS_EVERY_S
             self.remove_orphans()
+            self.forget_refusals()
         return reaped
 
     def reap(self, dead: str = "") -> bool:
@@ -194,6 +196,11 @@ class Housekeeper:
             self._blobs.delete(orphans)
             count += len(orphans)
         return count
+
+    def forget_refusals(self) -> int:
+        """Forget who was refused for a key long ago; how many entries."""
+        old = partial(audit_log.forget, before=self._past() - REFUSALS_AGE_S)
+        return sum(self._store.write(partial(old, action=each)) for each in audit_log.REFUSALS)
 
     def audit(self) -> None:
         """Go through the books, without the pictures; each finding is an error in the log."""

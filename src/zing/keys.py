@@ -7,28 +7,35 @@ data folder and not in the database.
 import hashlib
 import hmac
 import json
+import math
 import re
 import secrets
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
 from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, Refused, UnknownKey
 from zing.rates import Rate
-from zing.store.schema import api_key
+from zing.store.schema import account, api_key
+from zing.task import credits_number
 
 PREFIX = "zk_live_"
 NAME_MAX = 200
+DAY_S = 86_400
 _ID_LETTERS = string.digits + string.ascii_lowercase
 _SECRET_LETTERS = string.digits + string.ascii_letters
 _ID_LENGTH, _SECRET_LENGTH = 8, 43  # 43 of 62 letters: 256 bits
 _KEY = re.compile(rf"{PREFIX}([0-9a-z]{{{_ID_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH}}})")
 _NO_HASH = "0" * 64
 _BY_IDS = select(api_key).where(api_key.c.id.in_(bindparam("ids", expanding=True)))
+_USED = (
+    update(api_key).where(api_key.c.id == bindparam("key")).values(last_used_at=bindparam("now"))
+)
 
 
 class Scope(StrEnum):
@@ -38,6 +45,14 @@ class Scope(StrEnum):
     READ = "read"  # tasks, pictures' links, the balance
     CANCEL = "cancel"  # cancel and delete
     ADMIN = "admin"  # everybody's: the operator's own
+
+    @classmethod
+    def parse(cls, names: Collection[str]) -> "frozenset[Scope]":
+        """The scopes of these names; raises BadSetting where one is none, or none is named."""
+        if not names or not set(names) <= set(cls):
+            wrong = ", ".join(repr(each) for each in names if each not in set(cls)) or "nothing"
+            raise BadSetting(f"{wrong[:80]} is no scope: there are {', '.join(cls)}.")
+        return frozenset(map(cls, names))
 
 
 USUAL = frozenset({Scope.CREATE, Scope.READ, Scope.CANCEL})
@@ -87,6 +102,15 @@ class Spending:
     held: int
     day: int
     day_spent: int
+
+    @property
+    def total(self) -> int:
+        """What counts for the cap."""
+        return self.used + self.held
+
+    def today(self, now: float) -> int:
+        """What counts for the cap of the day."""
+        return self.day_spent if self.day == int(now // DAY_S) else 0
 
 
 @dataclass(frozen=True)
@@ -175,6 +199,24 @@ def _recognised(
     return key.refusal(now) or key
 
 
+def claimed(text: str) -> str:
+    """The id that a text of a key's form names, of a key or of none; empty where it has another."""
+    match = _KEY.fullmatch(text)
+    return match[1] if match else ""
+
+
+def known(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Those of some ids that are keys'."""
+    found = connection.execute(_BY_IDS, {"ids": sorted(ids)}) if any(ids) else ()
+    return {row.id for row in found}
+
+
+def note_used(connection: Connection, used: Mapping[str, float]) -> None:
+    """Note when keys were used last, by their ids."""
+    if used:
+        connection.execute(_USED, [{"key": each, "now": now} for each, now in sorted(used.items())])
+
+
 def find(connection: Connection, text: str) -> Key:
     """The key that a person means by its id, its name or the key itself; raises UnknownKey.
 
@@ -235,10 +277,76 @@ def enable(connection: Connection, key_id: str, _now: float) -> None:
     connection.execute(update(api_key).where(api_key.c.id == key_id).values(disabled_at=None))
 
 
-def rotate(connection: Connection, pepper: bytes, old: Key, now: float) -> tuple[str, Key]:
-    """A new key of the same name and account that may do the same; the old one ends at once."""
-    revoke(connection, old.id, now)
-    return mint(connection, pepper, old.name, old.account_id, now, old.allowed)
+def change(connection: Connection, key_id: str, allowed: Allowed) -> None:
+    """Let a key do from now on what is named here, and no more."""
+    connection.execute(update(api_key).where(api_key.c.id == key_id).values(**allowed.values()))
+
+
+def rotate(
+    connection: Connection, pepper: bytes, old: Key, now: float, overlap_s: float = 0.0
+) -> tuple[str, Key]:
+    """A new key of the same name and account that may do the same; the old one ends.
+
+    It ends at once, or after `overlap_s`, and never later than it would have. No cap begins anew:
+    the new one may spend what was left of the old one's, which spends nothing more where it has a
+    cap. Raises KeyEnded or KeyDisabled where the old one lets nobody in.
+    """
+    # Accepts lock the account first: what they hold of the key is counted before or refused after.
+    locked = select(account.c.id).where(account.c.id == old.account_id).with_for_update()
+    connection.execute(locked)
+    old = find(connection, old.id)
+    if refusal := old.refusal(now):
+        raise refusal
+    _end(connection, old, now, overlap_s)
+    allowed, spent = old.allowed, old.spending
+    if allowed.cap is not None:
+        allowed = replace(allowed, cap=max(0, allowed.cap - spent.total))
+    text, new = mint(connection, pepper, old.name, old.account_id, now, allowed)
+    # Sums of money are of the tasks of a key; the day's is there for its cap alone.
+    heir = update(api_key).where(api_key.c.id == new.id)
+    connection.execute(heir.values(day=spent.day, day_spent=spent.day_spent))
+    return text, replace(new, spending=Spending(0, 0, spent.day, spent.day_spent))
+
+
+def _end(connection: Connection, old: Key, now: float, overlap_s: float) -> None:
+    """Two keys that spend what is left of one cap would spend it twice: it is the new one's."""
+    if overlap_s <= 0:
+        revoke(connection, old.id, now)
+        return
+    allowed = old.allowed
+    until = min(now + overlap_s, math.inf if old.expires_at is None else old.expires_at)
+    cap = None if allowed.cap is None else min(allowed.cap, old.spending.total)
+    daily_cap = None if allowed.daily_cap is None else 0
+    ending = replace(allowed, cap=cap, daily_cap=daily_cap, expires_at=until)
+    change(connection, old.id, ending)
+
+
+def facts(key: Key, now: float) -> dict[str, Any]:
+    """What is told of a key as JSON: all but what it is checked with. Amounts are credits."""
+    allowed, spent = key.allowed, key.spending
+    return {
+        "id": key.id,
+        "name": key.name,
+        "account": key.account_id,
+        "state": key.state(now),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+        "disabled_at": key.disabled_at,
+        "last_used_at": key.last_used_at,
+        "scopes": sorted(allowed.scopes),
+        "dialects": sorted(allowed.dialects),
+        "models": sorted(allowed.models),
+        "rate": None if allowed.rate is None else str(allowed.rate),
+        "cap": _credits(allowed.cap),
+        "daily_cap": _credits(allowed.daily_cap),
+        "spent": credits_number(spent.total),
+        "spent_today": credits_number(spent.today(now)),
+    }
+
+
+def _credits(amount: int | None) -> int | float | None:
+    return None if amount is None else credits_number(amount)
 
 
 def of_row(row: Row[Any]) -> Key:
@@ -258,14 +366,24 @@ def of_row(row: Row[Any]) -> Key:
 
 def _allowed(row: Row[Any]) -> Allowed:
     return Allowed(
-        scopes=frozenset(map(Scope, json.loads(row.scopes))),
-        dialects=frozenset(json.loads(row.dialects)),
-        models=frozenset(json.loads(row.models)),
+        scopes=_scopes(row.scopes),
+        dialects=_names(row.dialects),
+        models=_names(row.models),
         cap=row.cap,
         daily_cap=row.daily_cap,
         rate=None if row.rate is None else Rate.parse(row.rate),
         expires_at=row.expires_at,
     )
+
+
+@lru_cache(64)
+def _scopes(text: str) -> frozenset[Scope]:
+    return frozenset(map(Scope, json.loads(text)))
+
+
+@lru_cache(1024)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(json.loads(text))
 
 
 def _hash(pepper: bytes, key_id: str, secret: str) -> str:

@@ -19,7 +19,20 @@ import uvicorn
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from zing import app, config, edge, extension, keys, ledger, limits, logs, models, netguard, origins
+from zing import (
+    app,
+    authentication,
+    config,
+    edge,
+    extension,
+    keys,
+    ledger,
+    limits,
+    logs,
+    models,
+    netguard,
+    origins,
+)
 from zing.blobs import Blobs, Links
 from zing.certificates import Certificate
 from zing.config import (
@@ -217,6 +230,7 @@ def _wire(options: Options, data: Data, store: Store, address: str) -> Parts:
         extension.read(),
         metrics=Metrics(queue_max=service.most.queue_max),
         group_max=config.whole_number(GROUP_MAX, 1, GROUP_MOST),
+        failures=authentication.failures(),
     )
     wiring.metrics.watch_audit(housekeeper.last_audit)
     sender = Sender(Door(service.rules), secret, time.time, partial(app.sign, wiring))

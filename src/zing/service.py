@@ -129,9 +129,10 @@ class Answered:
 class Service:
     """The use cases over one database.
 
-    wake  tells the workers that there is something to do
-    room  whether one more picture would find room; always where there is none
-    most  how much is taken at most, and how often
+    wake      tells the workers that there is something to do
+    room      whether one more picture would find room; always where there is none
+    most      how much is taken at most, and how often
+    open_key  the key that requests without one act as; empty where a key is asked for
     """
 
     store: Store
@@ -145,6 +146,7 @@ class Service:
     rules: netguard.Rules = field(default_factory=netguard.Rules)
     room: Room | None = None
     most: limits.Rules = field(default_factory=limits.Rules)
+    open_key: str = field(default="", repr=False)
 
     def authenticate(self, text: str) -> Key:
         """The key that a text is; raises BadKey, KeyEnded or KeyDisabled."""

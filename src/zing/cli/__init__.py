@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 
 from zing import __version__, logs
 from zing.cli import (
+    accounts,
     audit,
     callbacks,
     credits,
@@ -17,6 +18,7 @@ from zing.cli import (
     doctor,
     generate,
     keys,
+    log,
     maintenance,
     models,
     server,
@@ -37,6 +39,7 @@ app.command()(server.serve)
 app.command()(generate.generate)
 app.command()(show.show)
 app.add_typer(keys.app, name="keys")
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(credits.app, name="credits")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(callbacks.app, name="callbacks")
@@ -44,6 +47,7 @@ app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(dialects.app, name="dialects")
 app.add_typer(db.app, name="db")
 app.add_typer(models.app, name="models")
+app.command()(log.log)
 app.command()(doctor.doctor)
 app.command()(audit.audit)
 app.command()(server.work)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,17 +14,77 @@ from zing.cli.opened import opened
 from zing.cli.options import PLAIN, DatabaseOption, DataOption, JsonOption
 from zing.cli.terminal import show, table
 from zing.config import DATA, DATABASE
+from zing.errors import BadSetting
 from zing.task import parse_credits
 
 if TYPE_CHECKING:
-    from zing.keys import Key
+    from zing.keys import Allowed, Key
 
 app = typer.Typer(help="The keys that callers authenticate with.", **PLAIN)
+
+NONE = "none"
+MODELS_MAX, MODEL_MAX = 100, 200
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+YEARS_S = 100 * 366 * 86_400.0
 
 NameArgument = Annotated[str, typer.Argument(help="What to call the key.")]
 KeyArgument = Annotated[str, typer.Argument(help="A key's id or name, or the key itself.")]
 CreditsOption = Annotated[str, typer.Option(help="Credits for the account, such as 10 or 0.5.")]
 AccountOption = Annotated[str, typer.Option(help="An account that exists; a new one if not given.")]
+ScopesOption = Annotated[
+    str, typer.Option(help="What it may be for, with commas: create, read, cancel, admin.")
+]
+DialectsOption = Annotated[str, typer.Option(help="APIs it may use, with commas; none: all.")]
+ModelsOption = Annotated[str, typer.Option(help="Models it may use, with commas; none: all.")]
+CapOption = Annotated[str, typer.Option(help="Credits it may spend in all; none: any.")]
+DailyCapOption = Annotated[str, typer.Option(help="Credits it may spend a day (UTC); none: any.")]
+RateOption = Annotated[
+    str, typer.Option(help="New tasks, such as 20/10: 20 in 10 seconds; none: any.")
+]
+ExpiresOption = Annotated[
+    str, typer.Option(help="When it ends: in 30d or 12h, or on 2030-12-31 (UTC); none: never.")
+]
+OverlapOption = Annotated[
+    str,
+    typer.Option(help="How long the old key goes on, such as 24h; it ends at once if not given."),
+]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The options that say what a key may do, as they were typed; empty where not given."""
+
+    scopes: str
+    dialects: str
+    models: str
+    cap: str
+    daily_cap: str
+    rate: str
+    expires: str
+
+    def of(self, allowed: Allowed, now: float) -> Allowed:
+        """What a key may do, changed where an option says so; raises BadSetting."""
+        from zing.keys import Scope
+        from zing.rates import Rate
+
+        readers: dict[str, Callable[[str], Any]] = {
+            "scopes": lambda text: Scope.parse(_words(text)),
+            "dialects": _dialects,
+            "models": _models,
+            "cap": _optional(parse_credits),
+            "daily_cap": _optional(parse_credits),
+            "rate": _optional(Rate.parse),
+            "expires": _optional(lambda text: _moment(text, now)),
+        }
+        given = {name: getattr(self, name) for name in readers if getattr(self, name)}
+        read = {name: readers[name](text) for name, text in given.items()}
+        if "expires" in read:
+            read["expires_at"] = read.pop("expires")
+        return replace(allowed, **read)
+
+    def __str__(self) -> str:
+        given = {name: text for name, text in vars(self).items() if text}
+        return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in given.items())
 
 
 @app.command()
@@ -29,6 +92,13 @@ def create(
     name: NameArgument,
     credits: CreditsOption = "0",
     account: AccountOption = "",
+    scopes: ScopesOption = "",
+    dialects: DialectsOption = "",
+    models: ModelsOption = "",
+    cap: CapOption = "",
+    daily_cap: DailyCapOption = "",
+    rate: RateOption = "",
+    expires: ExpiresOption = "",
     data: DataOption = DATA.default,
     database: DatabaseOption = DATABASE.default,
     as_json: JsonOption = False,
@@ -37,15 +107,19 @@ def create(
     from zing import keys, ledger
 
     amount = parse_credits(credits)
+    wish = Wish(scopes, dialects, models, cap, daily_cap, rate, expires)
     with opened(data, database) as service:
+        now = service.clock()
+        allowed = wish.of(keys.Allowed(), now)
 
         def make(tx: Any) -> tuple[str, Key]:
-            now = service.clock()
             owner = account or ledger.open_account(tx, now)
             ledger.balance(tx, owner)
             if amount:
                 ledger.grant(tx, owner, amount, now, f"with the key {name}"[: ledger.REASON_MAX])
-            return keys.mint(tx, service.pepper, name, owner, now)
+            text, key = keys.mint(tx, service.pepper, name, owner, now, allowed)
+            _note(tx, "key created", key.id, now, str(wish))
+            return text, key
 
         text, key = service.store.write(make)
     show({"key": text, "id": key.id, "account": key.account_id}, as_json, text)
@@ -61,10 +135,59 @@ def list_keys(
     from zing import keys
 
     with opened(data, database) as service:
-        found = [_facts(key, service.clock()) for key in service.store.read(keys.list_keys)]
-    titles = ["id", "name", "account", "state"]
-    rows = [titles, *([str(each[title]) for title in titles] for each in found)]
-    show(found, as_json, table(rows))
+        found = service.store.read(keys.list_keys)
+        facts = [keys.facts(key, service.clock()) for key in found]
+    titles = ["id", "name", "account", "state", "scopes", "spent", "expires", "last used"]
+    show(facts, as_json, table([titles, *map(_row, facts)]))
+
+
+@app.command("show")
+def show_key(
+    key: KeyArgument,
+    data: DataOption = DATA.default,
+    database: DatabaseOption = DATABASE.default,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a key may do, what it has spent and when it was used."""
+    from zing import keys
+
+    with opened(data, database) as service:
+        found = service.store.read(lambda tx: keys.find(tx, key))
+        facts = keys.facts(found, service.clock())
+    show(facts, as_json, table(_lines(facts)))
+
+
+@app.command()
+def change(
+    key: KeyArgument,
+    scopes: ScopesOption = "",
+    dialects: DialectsOption = "",
+    models: ModelsOption = "",
+    cap: CapOption = "",
+    daily_cap: DailyCapOption = "",
+    rate: RateOption = "",
+    expires: ExpiresOption = "",
+    data: DataOption = DATA.default,
+    database: DatabaseOption = DATABASE.default,
+    as_json: JsonOption = False,
+) -> None:
+    """Change what a key may do; what is not named stays."""
+    from zing import keys
+
+    wish = Wish(scopes, dialects, models, cap, daily_cap, rate, expires)
+    if not str(wish):
+        raise BadSetting("Nothing to change: name what, such as --cap 10.")
+    with opened(data, database) as service:
+        now = service.clock()
+
+        def alter(tx: Any) -> Key:
+            found = keys.find(tx, key)
+            keys.change(tx, found.id, wish.of(found.allowed, now))
+            _note(tx, "key changed", found.id, now, str(wish))
+            return keys.find(tx, found.id)
+
+        facts = keys.facts(service.store.write(alter), now)
+    show(facts, as_json, table(_lines(facts)))
 
 
 @app.command()
@@ -77,7 +200,7 @@ def revoke(
     """End a key for good."""
     from zing import keys
 
-    _change(keys.revoke, key, data, database, as_json)
+    _switch(keys.revoke, "key revoked", key, (data, database), as_json)
 
 
 @app.command()
@@ -90,7 +213,7 @@ def disable(
     """Stop a key until it is enabled again."""
     from zing import keys
 
-    _change(keys.disable, key, data, database, as_json)
+    _switch(keys.disable, "key disabled", key, (data, database), as_json)
 
 
 @app.command()
@@ -103,47 +226,147 @@ def enable(
     """Let a disabled key work again."""
     from zing import keys
 
-    _change(keys.enable, key, data, database, as_json)
+    _switch(keys.enable, "key enabled", key, (data, database), as_json)
 
 
 @app.command()
 def rotate(
     key: KeyArgument,
+    overlap: OverlapOption = "",
     data: DataOption = DATA.default,
     database: DatabaseOption = DATABASE.default,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a new key of the same name and account; the old one ends at once."""
+    """Make a new key of the same name and account that may do the same; the old one ends."""
     from zing import keys
 
+    overlap_s = _duration(overlap) if overlap else 0.0
     with opened(data, database) as service:
-        text, made = service.store.write(
-            lambda tx: keys.rotate(tx, service.pepper, keys.find(tx, key), service.clock())
-        )
+        now = service.clock()
+
+        def turn(tx: Any) -> tuple[str, Key]:
+            old = keys.find(tx, key)
+            text, made = keys.rotate(tx, service.pepper, old, now, overlap_s)
+            detail = f"the new one is {made.id}" + (f", overlap {overlap}" if overlap else "")
+            _note(tx, "key rotated", old.id, now, detail)
+            return text, made
+
+        text, made = service.store.write(turn)
     show({"key": text, "id": made.id, "account": made.account_id}, as_json, text)
 
 
-def _change(
-    verb: Callable[[Any, str, float], None], text: str, data: str, database: str, as_json: bool
+def _switch(
+    verb: Callable[[Any, str, float], None],
+    action: str,
+    text: str,
+    place: tuple[str, str],
+    as_json: bool,
 ) -> None:
     from zing import keys
 
-    with opened(data, database) as service:
+    with opened(*place) as service:
+        now = service.clock()
 
-        def change(tx: Any) -> Key:
+        def switch(tx: Any) -> Key:
             found = keys.find(tx, text)
-            verb(tx, found.id, service.clock())
+            verb(tx, found.id, now)
+            _note(tx, action, found.id, now)
             return keys.find(tx, found.id)
 
-        facts = _facts(service.store.write(change), service.clock())
+        facts = keys.facts(service.store.write(switch), now)
     show(facts, as_json, f"{facts['id']} ({facts['name']}) is {facts['state']}")
 
 
-def _facts(key: Key, now: float) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "account": key.account_id,
-        "state": key.state(now),
-        "created_at": key.created_at,
-    }
+def _note(tx: Any, action: str, key_id: str, now: float, detail: str = "") -> None:
+    from zing.store import audit_log
+    from zing.store.audit_log import COMMAND_LINE, Entry
+
+    audit_log.add(tx, [Entry(now, COMMAND_LINE, "", action, key_id, detail)])
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    return [
+        *(facts[name] for name in ("id", "name", "account", "state")),
+        ",".join(facts["scopes"]),
+        _spent(facts["spent"], facts["cap"]),
+        _time(facts["expires_at"]),
+        _time(facts["last_used_at"]),
+    ]
+
+
+def _lines(facts: dict[str, Any]) -> list[list[str]]:
+    """All of a key for a person, a line for each fact."""
+    return [
+        *([name, facts[name]] for name in ("id", "name", "account", "state")),
+        ["scopes", ", ".join(facts["scopes"])],
+        ["dialects", ", ".join(facts["dialects"]) or "all"],
+        ["models", ", ".join(facts["models"]) or "all"],
+        ["spent", _spent(facts["spent"], facts["cap"])],
+        ["today", _spent(facts["spent_today"], facts["daily_cap"])],
+        ["rate", facts["rate"] or "any"],
+        ["created", _time(facts["created_at"])],
+        ["expires", _time(facts["expires_at"])],
+        ["last used", _time(facts["last_used_at"])],
+    ]
+
+
+def _spent(amount: float, cap: float | None) -> str:
+    return f"{amount}" if cap is None else f"{amount} of {cap}"
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: None if text == NONE else read(text)
+
+
+def _dialects(text: str) -> frozenset[str]:
+    from zing.dialects import ALL
+
+    names = frozenset(_words(text)) if text != NONE else frozenset()
+    known = [each.NAME for each in ALL]
+    if wrong := sorted(names - set(known)):
+        raise BadSetting(f"{wrong[0][:40]!r} is no API: there are {', '.join(known)}.")
+    return names
+
+
+def _models(text: str) -> frozenset[str]:
+    names = frozenset(_words(text)) if text != NONE else frozenset()
+    if len(names) > MODELS_MAX or any(len(e) > MODEL_MAX or not e.isprintable() for e in names):
+        raise BadSetting(
+            f"A key is for {MODELS_MAX} models at most, with names of {MODEL_MAX} letters at most."
+        )
+    return names
+
+
+def _duration(text: str) -> float:
+    """Seconds; raises BadSetting."""
+    match = re.fullmatch(r"(\d{1,9})([smhd])", text, re.ASCII)
+    seconds = float(match[1]) * UNITS_S[match[2]] if match else 0.0
+    if not 0 < seconds <= YEARS_S:
+        raise BadSetting(f"{text[:40]!r} is no time: write such as 24h, 30d, 90m or 45s.")
+    return seconds
+
+
+def _moment(text: str, now: float) -> float:
+    """UTC seconds of a moment that is still to come; raises BadSetting."""
+    if re.fullmatch(r"\d+[smhd]", text, re.ASCII):
+        return now + _duration(text)
+    try:
+        parsed = datetime.fromisoformat(text)
+        seconds = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise BadSetting(
+            f"{text[:40]!r} is no end: write such as 30d, 12h, 2030-12-31 or none."
+        ) from None
+    if not now < seconds <= now + YEARS_S:
+        raise BadSetting(
+            f"{text[:40]!r} is not in the next hundred years; to end it now, revoke it."
+        )
+    return seconds

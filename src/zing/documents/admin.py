@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from zing import __version__, facts
+from zing import __version__, facts, keys
 from zing.accounts import Account
 from zing.admin_api import ERRORS, NAME, OPERATIONS, Operation, refusal
 from zing.audit import Report
@@ -222,13 +222,10 @@ def _errors() -> list[Json]:
 # What it answers with
 
 
-def _money(name: str, text: str, empty: bool = False) -> Json:
+def _money(name: str, text: str) -> Json:
     """An amount, in credits and in micro-credits."""
-    number: Json = {"type": "number"}
-    micro = integer()
-    if empty:
-        number, micro = or_null(number), or_null(micro)
-    return {name: said(text, number), f"{name}_micro": said("The same in micro-credits.", micro)}
+    micro = said("The same in micro-credits.", integer())
+    return {name: said(text, {"type": "number"}), f"{name}_micro": micro}
 
 
 _TIME: Json = {"type": "number"}
@@ -250,12 +247,11 @@ _KEY: Json = {
     "scopes": {"type": "array", "items": words(str(each) for each in Scope)},
     "dialects": said("Empty: all.", _NAMES),
     "models": said("Empty: all.", _NAMES),
-    **_money("cap", "Credits that it may spend in all.", empty=True),
-    **_money("daily_cap", "Credits that it may spend on one day.", empty=True),
     "rate": said("How often it may create, such as 20/10.", or_null(string())),
-    **_money("used", "What its tasks were charged."),
-    **_money("held", "What its open tasks hold."),
-    **_money("spent_today", "What its tasks of this day cost."),
+    "cap": said("Credits that it may spend in all.", or_null({"type": "number"})),
+    "daily_cap": said("Credits that it may spend on one day.", or_null({"type": "number"})),
+    "spent": said("Credits that its tasks were charged or hold.", {"type": "number"}),
+    "spent_today": said("What its tasks of this day cost.", {"type": "number"}),
 }
 _TASK: Json = {
     "id": string(),
@@ -414,7 +410,7 @@ SCHEMAS: dict[str, Json] = {
 
 def _samples() -> dict[str, Json]:
     """What the facts are of sample nouns."""
-    key = facts.of_key(Key(KEY, "shop", ACCOUNT, AT), AT)
+    key = keys.facts(Key(KEY, "shop", ACCOUNT, AT), AT)
     view = samples.views(evolink, {})["succeeded"]
     callback = facts.of_callback(_delivery())
     attempt = facts.of_attempt(Attempt(1, samples.ENDED_AT, 0.21, 200, ""))

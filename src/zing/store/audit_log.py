@@ -8,6 +8,8 @@ from sqlalchemy import Connection, delete, insert, select
 from zing.store.schema import audit_log
 
 COMMAND_LINE = "command line"
+KEY_REFUSED, THROTTLED = "key refused", "address throttled"
+REFUSALS = (KEY_REFUSED, THROTTLED)  # what strangers cause, and what is forgotten one day
 _ADD = insert(audit_log)
 
 

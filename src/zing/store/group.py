@@ -15,6 +15,8 @@ from anyio import CapacityLimiter, to_thread
 from zing.errors import Unavailable
 
 COMMIT_WAIT_S = 0.002
+READ_MAX = 64  # keys or tasks that are looked up together, at most
+READ_WAIT_S = 0.001  # where several come at once: sets of two or three cost more than it saves
 
 In = TypeVar("In")
 Out = TypeVar("Out")

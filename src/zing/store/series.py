@@ -4,7 +4,7 @@ By the tables as they are: tasks that were purged are in none of it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,11 +99,11 @@ def _seconds(connection: Connection, span: Span) -> list[Values]:
     drawn = (task.c.ended_at - task.c.started_at).label("drawn")
     ended = _ended(span, (TaskState.SUCCEEDED,), waited, drawn)
     sums = (func.sum(ended.c.queued).label("queued"), func.sum(ended.c.drawn).label("drawn"))
-    found = _summed(connection, ended, span, func.count().label("tasks"), *sums)
+    found = _summed(connection, ended, span, func.count(ended.c.drawn).label("tasks"), *sums)
     return [
         {
-            "queued": max(0.0, float(row.queued)) / row.tasks if row else None,
-            "drawn": max(0.0, float(row.drawn)) / row.tasks if row else None,
+            "queued": max(0.0, float(row.queued)) / row.tasks if row and row.tasks else None,
+            "drawn": max(0.0, float(row.drawn)) / row.tasks if row and row.tasks else None,
         }
         for row in found
     ]
@@ -163,7 +163,7 @@ def _within(column: ColumnElement[Any], span: Span) -> tuple[ColumnElement[bool]
     return column >= span.start, column < span.until
 
 
-def _ended(span: Span, states: tuple[TaskState, ...], *columns: ColumnElement[Any]) -> Subquery:
+def _ended(span: Span, states: Sequence[TaskState], *columns: ColumnElement[Any]) -> Subquery:
     """The tasks that ended in the time, each with its step; found by an index."""
     query = select(_step(task.c.ended_at, span), *columns)
     return query.where(task.c.state.in_(states), *_within(task.c.ended_at, span)).subquery()

@@ -257,18 +257,6 @@ def any_queued(connection: Connection) -> bool:
     return connection.scalar(select(lane.c.account_id).where(lane.c.queued > 0)) is not None
 
 
-def list_tasks(
-    connection: Connection, state: TaskState | None, account_id: str | None, limit: int
-) -> list[Task]:
-    """The newest tasks first."""
-    query = select(task).order_by(task.c.id.desc()).limit(limit)
-    if state is not None:
-        query = query.where(task.c.state == state)
-    if account_id is not None:
-        query = query.where(task.c.account_id == account_id)
-    return [to_task(row) for row in connection.execute(query)]
-
-
 def search(connection: Connection, wanted: Search, limit: int) -> list[Task]:
     """The newest tasks first, of those that are looked for."""
     query = select(task).where(*_wanted(wanted)).order_by(task.c.id.desc()).limit(limit)
