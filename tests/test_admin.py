@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,11 +14,12 @@ import schemathesis
 from sqlalchemy import select, update
 
 from tests.audit import MODEL, NOW, Clock, accepted, audit, funded, kept_file, submission
-from zing import admin_api, app, dialects, documents, keys, ledger, queue
+from zing import admin_api, app, cli, dialects, documents, keys, ledger, queue
 from zing.admin import Operator
 from zing.admin_api import OPERATIONS, PREFIX, Operation
 from zing.app import Wiring
 from zing.blobs import Blobs, Links
+from zing.cli.opened import opened
 from zing.documents.admin import PLACES, SAMPLES
 from zing.keys import Allowed, Key, Scope
 from zing.queue import Outcome
@@ -77,6 +78,8 @@ class Desk:
         """Send a request; the answer is checked against the document."""
         text = body if isinstance(body, bytes) else b"" if body is None else compact(body)
         given = {"authorization": f"Bearer {self.key if key is None else key}", **headers}
+        if headers.pop("headerless", ""):
+            given = headers
         reply = asyncio.run(self._send(method, path, text, given))
         assert reply.headers["x-request-id"]
         assert reply.headers["cache-control"] == "no-store"
@@ -547,6 +550,58 @@ def test_only_an_active_admin_key_comes_in(desk: Desk) -> None:
             assert (reply.status, reply.code) == refused, operation.name
     assert desk.store.read(lambda tx: tx.execute(select(api_key)).all()) == before
     assert desk.log() == []
+
+
+def test_where_requests_for_pictures_need_no_key_these_do(desk: Desk) -> None:
+    desk.service = replace(desk.service, open_key=desk.key)
+    assert desk.send("GET", "/keys").status == 200
+    for key in ("", "Bearer", desk.key[:-1]):
+        assert desk.send("GET", "/keys", key=key).status == 401
+    assert desk.send("GET", "/keys", headerless="yes").status == 401
+
+
+# What the command line says
+
+
+def test_the_command_line_is_told_the_same(tmp_path: Path, capsys: Any) -> None:
+    def zing(*arguments: str) -> Any:
+        command = [*arguments, "--data", str(tmp_path / "data"), "--json"]
+        cli.app(command, standalone_mode=False, prog_name="zing")
+        return json.loads(capsys.readouterr().out)
+
+    made = zing("keys", "create", "operator", "--scopes", "admin", "--credits", "5")
+    account, key_id = made["account"], made["id"]
+    zing("credits", "adjust", key_id, "--by", "-0.5", "--reason", "typo")
+    zing("accounts", "set", account, "--weight", "3", "--max-running", "none")
+    with opened(str(tmp_path / "data"), "") as service:
+        desk = Desk(service, Clock(service.clock()), made["key"], key_id)
+        task = accepted(service.store, submission(account, key_id=key_id, callback_url=URL))
+        zing("maintenance", "on", "--message", "Back at five.")
+        zing("dialects", "disable", "kie")
+        same = [
+            ("/accounts", ["accounts", "list"]),
+            (f"/accounts/{account}", ["accounts", "show", account]),
+            ("/tasks", ["tasks", "list"]),
+            (f"/tasks/{task.public_id}", ["tasks", "show", task.public_id]),
+            ("/callbacks", ["callbacks", "list"]),
+            ("/maintenance", ["maintenance", "show"]),
+            ("/dialects", ["dialects", "list"]),
+        ]
+        for path, command in same:
+            told = desk.get(path)
+            assert told.get("data", told) == zing(*command), path
+        entries = desk.get(f"/accounts/{account}/ledger")["data"]
+        assert entries[::-1] == zing("credits", "ledger", key_id)
+        (listed,) = zing("keys", "list")
+        assert listed | {"last_used_at": 0} == desk.get(f"/keys/{key_id}") | {"last_used_at": 0}
+        actions = [each["action"] for each in desk.get("/audit-log")["data"]]
+    assert actions == [
+        "dialect disabled",
+        "maintenance on",
+        "account changed",
+        "credits adjusted",
+        "key created",
+    ]
 
 
 # Bad input

@@ -25,7 +25,7 @@ from zing.task import Attempt, Delivery, DeliveryState, TaskState
 TITLE = "zing: the admin API"
 TEXT = (
     "What the operator does and sees, for keys with the scope admin: `zing keys create NAME "
-    "--scope admin` makes one. Lists come by pages, the newest first: `next` of one page is "
+    "--scopes admin` makes one. Lists come by pages, the newest first: `next` of one page is "
     "`after` of the next one. Times are UTC seconds; money is in credits and in whole "
     "micro-credits. Every change is in the audit log."
 )
