@@ -1,6 +1,7 @@
 """What happened over time, beside a count by hand of the same rows."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -164,10 +165,8 @@ def crowded(store: Store) -> Store:
 @pytest.mark.parametrize("name", SERIES)
 def test_a_series_goes_through_its_own_time_alone(crowded: Store, name: str) -> None:
     """No plan reads the whole table where a hundredth of it is asked for."""
-    plans = explained(
-        crowded,
-        lambda tx: series.read(tx, name, Span(NOW + MANY - 500.0, NOW + MANY + 0.0, 10.0)),
-    )
+    lately = Span(NOW + MANY - 500.0, NOW + MANY, 10.0)
+    plans = explained(crowded, partial(series.read, name=name, span=lately))
     assert plans
     for plan in plans:
         whole = "SCAN task" if crowded.sqlite else "Seq Scan on task"
@@ -186,7 +185,7 @@ def test_a_series_goes_through_its_own_time_alone(crowded: Store, name: str) -> 
     ids=str,
 )
 def test_a_page_of_tasks_is_found_by_an_index(crowded: Store, wanted: Search) -> None:
-    (plan,) = explained(crowded, lambda tx: search(tx, wanted, 50))
+    (plan,) = explained(crowded, partial(search, wanted=wanted, limit=50))
     sorts_or_scans = ("SCAN task\n",) if crowded.sqlite else ("Seq Scan on task",)
     assert not any(each in f"{plan}\n" for each in sorts_or_scans), plan
 
