@@ -320,7 +320,7 @@ def test_what_is_broken_is_found(books: Books, name: str) -> None:
     [("account", "used"), ("ledger", "amount"), ("task", "cost"), ("api_key", "held")],
 )
 @pytest.mark.parametrize("value", ["0.5", "'many'"])
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the other's columns refuse it
+@pytest.mark.parametrize("books", ["sqlite"], indirect=True)  # the other's columns refuse it
 def test_money_that_is_no_integer_is_found(
     books: Books, table: str, column: str, value: str
 ) -> None:

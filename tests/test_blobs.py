@@ -74,6 +74,23 @@ def test_deleting_goes_on_past_what_is_gone(blobs: Blobs) -> None:
     assert blobs.get(KEY) is None
 
 
+def test_deleting_goes_on_past_what_cannot_be_deleted(blobs: Blobs, tmp_path: Path) -> None:
+    """A folder in a picture's place is one way; a disk with a bad block is another."""
+    stuck = "2025-10-09/stuck.png"
+    (tmp_path / "pictures" / stuck / "inside").mkdir(parents=True)
+    blobs.put(KEY, b"bytes")
+    blobs.delete([stuck, KEY])
+    assert blobs.get(KEY) is None
+
+
+def test_cut_puts_go_on_being_removed_past_one_that_cannot_be(blobs: Blobs, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    (folder / "a.png#1").mkdir()
+    (folder / "b.png#1").write_bytes(b"ha")
+    blobs.remove_cut(time.time() + 60)
+    assert [each.name for each in folder.iterdir()] == ["a.png#1"]
+
+
 def test_bytes_that_cannot_be_written_are_an_os_error(blobs: Blobs, tmp_path: Path) -> None:
     """A worker fails the task for it and lives on."""
     (tmp_path / "pictures" / "2025-10-09").write_text("not a folder")

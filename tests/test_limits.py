@@ -294,11 +294,11 @@ def test_whoever_has_work_to_do_first_is_told_the_same_and_nothing_is_counted(
 ASKED = 40
 
 
-def together(store: Store, calls: Sequence[Callable[[], Refused | None]]) -> list[str]:
+def together(calls: Sequence[Callable[[], object]]) -> list[str]:
     """What came of calls that begin at the same moment, each in a thread of its own."""
     ready = threading.Barrier(len(calls))
 
-    def call(one: Callable[[], Refused | None]) -> str:
+    def call(one: Callable[[], object]) -> str:
         ready.wait(30)
         try:
             one()
@@ -328,7 +328,6 @@ def test_a_limit_holds_for_many_at_once_and_on_two_replicas(store: Store, name: 
     other = Store(store.url)
     try:
         found = together(
-            store,
             [
                 lambda one=one: accepted(one, submission(account_id))  # type: ignore[misc]
                 for one in (store, other) * (ASKED // 2)
@@ -337,6 +336,33 @@ def test_a_limit_holds_for_many_at_once_and_on_two_replicas(store: Store, name: 
     finally:
         other.close()
     assert (found.count("ok"), found.count(error)) == (7, ASKED - 7)
+
+
+def test_the_queues_bound_holds_for_many_accounts_on_two_replicas(store: Store) -> None:
+    few = Rules(queue_max=7, rates={})
+    accounts = [funded(store) for _ in range(ASKED)]
+    other = Store(store.url)
+    try:
+        found = together(
+            [
+                lambda one=one, mine=mine: accepted(one, submission(mine), rules=few)  # type: ignore[misc]
+                for one, mine in zip((store, other) * (ASKED // 2), accounts, strict=True)
+            ],
+        )
+    finally:
+        other.close()
+    assert (found.count("ok"), found.count("QueueFull")) == (7, ASKED - 7)
+
+
+def test_a_clock_set_back_over_midnight_makes_no_day_negative(
+    store: Store, account_id: str
+) -> None:
+    accepted(store, submission(account_id), MIDNIGHT - 1.0)
+    accepted(store, submission(account_id), MIDNIGHT + 1.0)
+    accepted(store, submission(account_id, cost=1), MIDNIGHT - 1.0)
+    end(store, failed, MIDNIGHT)
+    row = store.read(lambda tx: tx.scalar(select(api_key.c.day_spent).where(api_key.c.held > 0)))
+    assert row == 0
 
 
 # The settings.

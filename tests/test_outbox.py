@@ -259,9 +259,22 @@ def test_an_attempt_without_its_lease_ends_a_delivery_only_where_it_succeeded(
     record(store, late, DeliveryState.DUE)
     assert find(store, late.delivery.id).attempt == 0
     record(store, late, DeliveryState.DELIVERED, status=200)
-    record(store, other, DeliveryState.DUE)
+    record(store, other, DeliveryState.DUE, status=502)
     assert find(store, late.delivery.id).state is DeliveryState.DELIVERED
     assert len(store.read(lambda tx: outbox.attempts_of(tx, late.delivery.id))) == 3
+
+
+@pytest.mark.parametrize("state", [DeliveryState.DUE, DeliveryState.DELIVERED])
+def test_an_attempt_that_is_recorded_again_is_kept_once(
+    store: Store, account_id: str, state: DeliveryState
+) -> None:
+    """The commit was done and its answer lost."""
+    (owed,) = owe(store, account_id)
+    (held,) = claim(store)
+    for _ in range(2):
+        record(store, held, state)
+    assert len(store.read(lambda tx: outbox.attempts_of(tx, owed))) == 1
+    assert (find(store, owed).state, find(store, owed).attempt) == (state, 1)
 
 
 def test_a_delivery_that_is_given_back_is_due_at_once(store: Store, account_id: str) -> None:
@@ -349,7 +362,7 @@ def test_purging_a_task_forgets_its_callback_and_the_attempts(
     assert len(store.read(lambda tx: outbox.attempts_of(tx, stays.id))) == 1
     # An attempt that ends after the purge leaves nothing behind.
     for each in held:
-        record(store, each, DeliveryState.DELIVERED)
+        record(store, each, DeliveryState.DELIVERED, status=200)
     count = select(func.count()).select_from(delivery_attempt)
     assert store.read(lambda tx: tx.scalar(count)) == 2
 

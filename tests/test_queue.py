@@ -238,6 +238,22 @@ def test_a_task_given_back_was_not_tried(store: Store, account_id: str) -> None:
     assert (again.task.id, again.task.attempt) == (task.id, 1)
 
 
+def test_a_claim_whose_answer_was_lost_is_queued_again_as_if_it_had_not_been(
+    store: Store, account_id: str
+) -> None:
+    """Its worker knows of one of three; a task that was asked to be cancelled meanwhile ends."""
+    made = {accept(store, account_id).id for _ in range(3)}
+    known, lost, asked = (claim(store)[0] for _ in range(3))
+    cancel(store, asked.task)
+    ended = store.write(lambda tx: queue.disown(tx, "w1", [known.token], NOW + 1))
+    assert [each.public_id for each in ended] == [asked.task.public_id]
+    assert {known.task.id, lost.task.id, asked.task.id} == made
+    assert find(store, known.task).state == TaskState.RUNNING
+    assert (find(store, lost.task).state, find(store, lost.task).attempt) == ("queued", 0)
+    assert find(store, asked.task).state == TaskState.CANCELLED
+    assert store.write(lambda tx: queue.disown(tx, "w2", [], NOW + 1)) == []
+
+
 def test_a_blocked_request_ends_at_once_and_costs_nothing(store: Store, account_id: str) -> None:
     blocked = Blocked("It was blocked for the protection of the young.")
     task = accept(store, account_id, refused=blocked, callback_url=URL)

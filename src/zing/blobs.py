@@ -6,10 +6,12 @@ needs no key, cannot be guessed and cannot be made to live longer.
 
 import hashlib
 import hmac
+import logging
 import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +30,8 @@ MEDIA_TYPES = {
 LINK_PATH = "/f/"
 _NUMBER = re.compile(r"\(os error (\d+)\)", re.ASCII)  # how obstore words the system's errors
 _LINK = re.compile(r"([a-z0-9_]{4,40})-([0-9]{9,11})-([0-9a-f]{32})(\.[a-z]{3,4})", re.ASCII)
+
+log = logging.getLogger(__name__)
 
 
 class Blobs:
@@ -74,12 +78,18 @@ class Blobs:
             return None
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove the bytes of these keys; it is fine where they are gone already."""
+        """Remove the bytes of these keys; it is fine where they are gone already.
+
+        What cannot be removed stays and keeps no other from being removed: as bytes of nobody it
+        is tried again.
+        """
         for key in keys:
             try:
                 obstore.delete(self._store, key)
             except FileNotFoundError:
                 continue
+            except obstore.exceptions.BaseError as error:
+                log.warning("%s cannot be removed: %s", key, str(error).splitlines()[0])
 
     def written_before(self, time: float) -> Iterator[list[str]]:
         """The keys of everything written before a time (UTC seconds), some at a time."""
@@ -90,8 +100,9 @@ class Blobs:
     def remove_cut(self, time: float) -> None:
         """Remove what interrupted puts left before a time: files `NAME#1`, which nobody lists."""
         for path in self._folder.rglob("*#*"):
-            if path.stat().st_mtime < time:
-                path.unlink(missing_ok=True)
+            with suppress(OSError):  # it was whole just now, or stays until the next time
+                if path.stat().st_mtime < time:
+                    path.unlink()
 
 
 class Links:

@@ -55,6 +55,7 @@ from zing.store.tasks import dump_request, id_at, to_task
 from zing.task import DeliveryState, Ended, ImageRequest, Task, TaskState
 
 ATTEMPTS_MAX = 3
+NEAR = 2000  # tasks; more than a few replicas accept before they see each other's
 LANES_TRIED = 20  # where other workers have locked the first ones' tasks
 KIND_WITHIN = 32  # so many tasks of a lane are looked at for those of a claim's kind
 EXPIRED_AT_ONCE = 100
@@ -66,6 +67,7 @@ _FREE = or_(lane.c.max_running.is_(None), lane.c.running < lane.c.max_running)
 
 # Built once: for each accept they would take longer to build than to run.
 _WAITING = select(func.sum(lane.c.queued))
+_ONE_BY_ONE = select(func.pg_advisory_xact_lock(2053730920))
 _INSERT = insert(task)
 _BY_IDS = (
     select(task)
@@ -73,12 +75,19 @@ _BY_IDS = (
     .order_by(task.c.id)
     .with_for_update()
 )
-_START = select(
-    func.coalesce(
-        select(func.min(lane.c.vtime)).where(lane.c.queued > 0).scalar_subquery(),
-        select(func.max(lane.c.vtime)).scalar_subquery(),
-    )
+# Where the lanes are: at the first one that waits, and no less than where a turn was taken lately,
+# for a lane that waits and cannot be served stays behind.
+_LATELY = (
+    select(lane.c.vtime, lane.c.weight).order_by(lane.c.vtime.desc()).limit(LANES_TRIED).subquery()
 )
+_STARTS = union_all(
+    select(func.min(lane.c.vtime).label("vtime")).where(lane.c.queued > 0),
+    select(func.max(_LATELY.c.vtime - 1.0 / _LATELY.c.weight)),
+    select(func.max(lane.c.vtime)).where(
+        ~select(lane.c.account_id).where(lane.c.queued > 0).exists()
+    ),
+).subquery()
+_START = select(func.max(_STARTS.c.vtime))
 _MINE = lane.c.account_id == bindparam("account")
 # A lane that was empty starts where the others are, not behind them.
 _ENTER = (
@@ -175,8 +184,12 @@ _SPENT = (
     .values(
         held=api_key.c.held - bindparam("cost"),
         used=api_key.c.used + bindparam("spent"),
-        day_spent=api_key.c.day_spent
-        - case((api_key.c.day == bindparam("accepted"), bindparam("back")), else_=0),
+        day_spent=case(
+            (api_key.c.day != bindparam("accepted"), api_key.c.day_spent),
+            # A clock that was set back over midnight began the day's count anew.
+            (api_key.c.day_spent < bindparam("back"), 0),
+            else_=api_key.c.day_spent - bindparam("back"),
+        ),
     )
 )
 _DELIVERY = insert(outbox)
@@ -338,6 +351,24 @@ def give_back(connection: Connection, held: Claim, now: float) -> Ended | bool:
     return True
 
 
+def disown(
+    connection: Connection, worker_id: str, held: Collection[str], now: float
+) -> list[Ended]:
+    """Queue again what a worker was given and never got: a claim was durable, its answer lost.
+
+    held  the tokens of the claims that it knows of. A task that was asked to be cancelled ends.
+    """
+    given = select(task).where(task.c.worker_id == worker_id, task.c.state == TaskState.RUNNING)
+    lost = given.where(task.c.claim_token.not_in(held)).order_by(task.c.id)
+    ended = []
+    for row in connection.execute(lost.with_for_update()).all():
+        if row.cancel_requested:
+            ended += _end(connection, [(row, failure(Cancelled()))], now)
+        else:
+            _requeue(connection, row, row.attempt - 1, now)
+    return ended
+
+
 def cancel(
     connection: Connection, public_id: str, account_id: str | None, now: float
 ) -> Ended | None:
@@ -451,7 +482,7 @@ def _closed(
         identity: switches.refusal(switched, each.dialect) for identity, each in wanted.items()
     }
     refused = {identity: why for identity, why in found.items() if why is not None}
-    room = max(0, queue_max - _waiting(connection))
+    room = _room(connection, queue_max)
     beyond = [identity for identity in wanted if identity not in refused][room:]
     return refused | {identity: QueueFull(retry_after_s=10) for identity in beyond}
 
@@ -483,6 +514,15 @@ def _admit(
 def _refusal(admission: Admission, ask: Ask, available: int) -> Refused | None:
     short = InsufficientCredits() if available < ask.cost else None
     return admission.refusal(ask) or short
+
+
+def _room(connection: Connection, queue_max: int) -> int:
+    """How many more may wait. Near the end of it replicas count one after the other."""
+    waiting = _waiting(connection)
+    if waiting > queue_max - NEAR and connection.dialect.name == "postgresql":
+        connection.execute(_ONE_BY_ONE)
+        waiting = _waiting(connection)
+    return max(0, queue_max - waiting)
 
 
 def _waiting(connection: Connection) -> int:

@@ -349,7 +349,9 @@ class Service:
         new = [place for place in first if place not in answers]
         asked = [submissions[place] for place in new]
         accepted = dict(zip(new, queue.accept(tx, asked, now, self.most), strict=True))
-        answers |= {place: no for place, no in accepted.items() if isinstance(no, Refused)}
+        refused = {place: no for place, no in accepted.items() if isinstance(no, Refused)}
+        # What refuses a request may be its own twin, accepted while we waited for the account.
+        answers |= {p: _first_answer(tx, askings[p].sent, now) or no for p, no in refused.items()}
         queued = {place: each for place, each in accepted.items() if isinstance(each, Accepted)}
         found = [(each.task, submissions[place].compat) for place, each in queued.items()]
         for place, look in zip(queued, tasks.looks_at(tx, found, now), strict=True):

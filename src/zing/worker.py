@@ -153,6 +153,11 @@ class Lease:
             since = time.monotonic()
             self._held.update({held.token: (held, since) for held in claims})
 
+    def tokens(self) -> list[str]:
+        """The tokens of the claims that are ours."""
+        with self._lock:
+            return list(self._held)
+
     def drop(self, held: Claim) -> None:
         """This claim is settled or given back."""
         with self._lock:
@@ -241,6 +246,7 @@ class Worker:
         self._settler = threading.Thread(target=self._settle, name="settler")
         self._room = threading.Semaphore(UNSETTLED_MAX)
         self._broken: BaseException | None = None
+        self._unsure = False  # a claim had no answer, and may have been made
         self._stopped = threading.Event()  # whatever waits to be settled does not any longer
 
     def run(self, engine: Engine, orders: Orders) -> None:
@@ -286,14 +292,24 @@ class Worker:
         """At most one claim: the lease holds it from the moment it is durable."""
         now, worker_id = self._clock(), self._lease.worker_id
         try:
+            if self._unsure:
+                self._disown(now)
             if not self._store.read(tasks.any_queued):
                 return []
             claims = self._store.write(lambda tx: queue.claim(tx, worker_id, self._model, 1, now))
         except Unavailable as error:
             log.warning("nothing can be claimed: %s", error)
+            self._unsure = True
             return []
         self._lease.hold(claims)
         return claims
+
+    def _disown(self, now: float) -> None:
+        """Nobody would draw what we were given and do not know of, as long as we live."""
+        worker_id, held = self._lease.worker_id, self._lease.tokens()
+        for ended in self._store.write(lambda tx: queue.disown(tx, worker_id, held, now)):
+            logs.tell_end(ended)
+        self._unsure = False
 
     def _serve(self, engine: Engine, held: Claim, orders: Orders) -> None:
         self._room.acquire()

@@ -169,15 +169,19 @@ def record(connection: Connection, records: Iterable[Record]) -> None:
     """Keep attempts, each with the state after it.
 
     An attempt whose lease another has taken meanwhile changes the state only where it succeeded:
-    then nothing is left to send. Of a delivery that was purged nothing is kept.
+    then nothing is left to send. Of a delivery that was purged nothing is kept, and nothing twice:
+    whoever got no answer records again.
     """
     for each in records:
         query = select(outbox).where(outbox.c.id == each.held.delivery.id).with_for_update()
         row = connection.execute(query).one_or_none()
         if row is None:
             continue
+        mine = row.lease_until == each.held.lease_until
+        if not mine and each.attempt in attempts_of(connection, row.id):
+            continue
         _insert_attempt(connection, row.id, each.attempt)
-        if row.lease_until == each.held.lease_until or each.state is DeliveryState.DELIVERED:
+        if mine or each.state is DeliveryState.DELIVERED:
             _move(connection, each)
 
 
