@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import servers
 from tests.callers import FAILURES, NOW, Caller, Clock, run
 from tests.requests import Reply
 from zing import authentication, keys
+from zing.app import Wiring
 from zing.authentication import Gate, Good, Throttle, network
-from zing.errors import Unavailable
+from zing.errors import BadSetting, Unavailable
 from zing.keys import Allowed, Key, Scope
 from zing.rates import Rate
 from zing.store import Store, audit_log
@@ -250,6 +253,55 @@ def test_a_keys_last_use_is_noted_once_a_minute(caller: Caller, clock: Clock) ->
         clock.now = NOW + later
         knock(caller, text)
         assert noted() == seen
+
+
+# Without keys
+
+
+def test_who_sends_no_key_acts_as_the_open_one_where_there_is_one(caller: Caller) -> None:
+    text, key = caller.key()
+    service = replace(caller.service, open_key=text)
+    opened = Caller(Wiring(service, failures=FAILURES))
+
+    async def ask_all() -> list[Reply]:
+        headers = (None, "", "Bearer", "Basic x", f"Bearer {WRONG}", f"Bearer {text}")
+        return [await opened.ask("GET", "/v1/credits", header) for header in headers]
+
+    first, *rest, last = run(ask_all())
+    assert (first.status, first.body) == (last.status, last.body)
+    assert first.status == IN
+    assert [reply.status for reply in rest] == [REFUSED] * 4
+    caller.service.store.write(lambda tx: keys.revoke(tx, key.id, NOW))
+    assert run(opened.ask("GET", "/v1/credits")).status == REFUSED
+
+
+def test_how_often_an_address_may_fail_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert authentication.failures() == authentication.USUAL == Rate(20, 600.0)
+    monkeypatch.setenv("ZING_KEY_FAILURES", "5/60")
+    assert authentication.failures() == Rate(5, 60.0)
+    for nothing in ("none", ""):
+        monkeypatch.setenv("ZING_KEY_FAILURES", nothing)
+        assert authentication.failures() is None
+    monkeypatch.setenv("ZING_KEY_FAILURES", "many")
+    with pytest.raises(BadSetting):
+        authentication.failures()
+
+
+def test_a_server_slows_guessing_down_and_its_operator_reads_of_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with servers.serving(data, "--no-worker", ZING_KEY_FAILURES="3/600") as server:
+        assert server.http.get("/v1/credits").status_code == IN
+        wrong = {
+            "Authorization": f"Bearer {server.key[:-1]}{'a' if server.key[-1] != 'a' else 'b'}"
+        }
+        answers = [server.http.get("/v1/credits", headers=wrong).status_code for _ in range(5)]
+        assert answers == [REFUSED] * 3 + [WAIT] * 2
+        assert server.http.get("/v1/credits").status_code == IN
+        noted = servers.until(lambda: server.zing("log"))
+        assert [each["action"] for each in noted] == [KEY_REFUSED] * 3 + [THROTTLED]
+        first = server.zing("keys", "show", "first")
+        assert {(each["address"], each["target"]) for each in noted} == {("127.0.0.1", first["id"])}
+        assert first["last_used_at"] > 0
 
 
 # What a wrong key costs

@@ -125,6 +125,113 @@ def test_rotating_ends_the_old_key_and_keeps_the_account(zing: Zing) -> None:
     assert states == {old["id"]: "revoked", new["id"]: "active"}
 
 
+LIMITS = {
+    "scopes": ["create", "read"],
+    "dialects": ["evolink", "kie"],
+    "models": ["builtin"],
+    "cap": 12.5,
+    "daily_cap": 2,
+    "rate": "20/10",
+}
+OPTIONS = "--scopes create,read --dialects kie,evolink --models builtin --cap 12.5 --daily-cap 2"
+
+
+def test_a_key_is_made_for_some_things_alone_and_changed(zing: Zing) -> None:
+    zing("keys", "create", "shop", *OPTIONS.split(), "--rate", "20/10", "--expires", "30d")
+    shown = zing("keys", "show", "shop")
+    assert {name: shown[name] for name in LIMITS} == LIMITS
+    assert abs(shown["expires_at"] - time.time() - 30 * 86_400) < 60
+    assert (shown["spent"], shown["spent_today"], shown["last_used_at"]) == (0, 0, None)
+    changed = zing("keys", "change", "shop", "--cap", "none", "--scopes", "read,admin")
+    assert changed == shown | {"cap": None, "scopes": ["admin", "read"]}
+    cleared = "--dialects none --models none --daily-cap none --rate none --expires none"
+    free = zing("keys", "change", "shop", *cleared.split())
+    assert [free[name] for name in ("dialects", "models", "daily_cap", "rate", "expires_at")] == [
+        [],
+        [],
+        None,
+        None,
+        None,
+    ]
+    assert zing("keys", "list") == [free]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2100-01-01", 4_102_444_800),
+        ("2100-01-01T12:00", 4_102_444_800 + 43_200),
+        ("2100-01-01T00:00:00+02:00", 4_102_444_800 - 7200),
+    ],
+)
+def test_a_key_ends_on_a_day(zing: Zing, text: str, seconds: int) -> None:
+    zing("keys", "create", "shop", "--expires", text)
+    assert zing("keys", "show", "shop")["expires_at"] == seconds
+
+
+def test_an_old_key_goes_on_while_the_new_one_is_taken_up(zing: Zing, tmp_path: Path) -> None:
+    old = zing("keys", "create", "shop", "--credits", "1")
+    new = zing("keys", "rotate", old["id"], "--overlap", "24h")
+    with opened(str(tmp_path / "data"), "") as service:
+        found = [service.authenticate(each["key"]) for each in (old, new)]
+    assert found[0].expires_at is not None
+    assert abs(found[0].expires_at - time.time() - 86_400) < 60
+    assert found[1].expires_at is None
+
+
+def test_what_is_done_to_keys_is_in_the_audit_log(zing: Zing) -> None:
+    made = zing("keys", "create", "shop", "--cap", "5")
+    zing("keys", "change", "shop", "--rate", "1/5", "--cap", "none")
+    zing("keys", "disable", "shop")
+    zing("keys", "enable", "shop")
+    new = zing("keys", "rotate", "shop", "--overlap", "1h")
+    zing("keys", "revoke", made["id"])
+    told = [(each["action"], each["target"], each["detail"]) for each in zing("log")]
+    assert told == [
+        ("key created", made["id"], "cap 5"),
+        ("key changed", made["id"], "cap none, rate 1/5"),
+        ("key disabled", made["id"], ""),
+        ("key enabled", made["id"], ""),
+        ("key rotated", made["id"], f"the new one is {new['id']}, overlap 1h"),
+        ("key revoked", made["id"], ""),
+    ]
+    entry = zing("log", "--action", "key revoked")[0]
+    assert set(entry) == {"at", "actor", "address", "action", "target", "detail"}
+    assert (entry["actor"], entry["address"]) == ("command line", "")
+    assert [each["action"] for each in zing("log", "--limit", "2")] == [
+        "key rotated",
+        "key revoked",
+    ]
+    assert not [one for one in (made, new) if one["key"].rpartition("_")[2] in str(told)]
+
+
+def test_what_is_refused_is_not_in_the_audit_log(zing: Zing) -> None:
+    zing("keys", "create", "shop")
+    with pytest.raises(BadSetting):
+        zing("keys", "create", "two\nlines")
+    with pytest.raises(BadSetting):
+        zing("keys", "change", "shop", "--cap", "many")
+    assert [each["action"] for each in zing("log")] == ["key created"]
+
+
+def test_a_person_reads_of_a_key_and_of_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for asked in ("keys create shop --cap 5", "keys show shop", "log"):
+        command = [*asked.split(), "--data", str(tmp_path / "data")]
+        cli.app(command, standalone_mode=False, prog_name="zing")
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:]]
+    told = dict(lines[:13])
+    assert (told["scopes"], told["dialects"], told["spent"]) == (
+        "cancel, create, read",
+        "all",
+        "0 of 5",
+    )
+    assert (told["expires"], told["last"], told["rate"]) == ("-", "used  -", "any")
+    assert lines[13][0] == "time"
+    assert "command line  -        key created" in lines[14][1]
+
+
 def test_a_task_is_listed_shown_and_cancelled(zing: Zing, task_id: str) -> None:
     assert [each["id"] for each in zing("tasks", "list")] == [task_id]
     assert zing("tasks", "list", "--state", "running") == []
@@ -316,6 +423,22 @@ def test_a_dialect_is_disabled_and_enabled(zing: Zing, tmp_path: Path) -> None:
         (["keys", "create", ""], BadSetting),
         (["keys", "create", "two\nlines"], BadSetting),
         (["keys", "create", "x", "--account", "acct_none"], UnknownAccount),
+        (["keys", "create", "x", "--scopes", "create,write"], BadSetting),
+        (["keys", "create", "x", "--scopes", "none"], BadSetting),
+        (["keys", "create", "x", "--scopes", ","], BadSetting),
+        (["keys", "create", "x", "--dialects", "dall-e"], BadSetting),
+        (["keys", "create", "x", "--models", "\x1b"], BadSetting),
+        (["keys", "create", "x", "--cap", "-1"], BadSetting),
+        (["keys", "create", "x", "--daily-cap", "x"], BadSetting),
+        (["keys", "create", "x", "--rate", "20"], BadSetting),
+        (["keys", "create", "x", "--expires", "2001-01-01"], BadSetting),
+        (["keys", "create", "x", "--expires", "0d"], BadSetting),
+        (["keys", "create", "x", "--expires", "99999999d"], BadSetting),
+        (["keys", "create", "x", "--expires", "soon"], BadSetting),
+        (["keys", "change", "x"], BadSetting),
+        (["keys", "change", "nobody", "--cap", "1"], UnknownKey),
+        (["keys", "rotate", "nobody", "--overlap", "day"], BadSetting),
+        (["keys", "show", "nobody"], UnknownKey),
         (["keys", "revoke", "nobody"], UnknownKey),
         (["credits", "grant", "nobody", "1"], UnknownKey),
         (["credits", "grant", "nobody", "0"], BadSetting),

@@ -20,12 +20,14 @@ from zing.housekeeper import (
     EXPIRE_EVERY_S,
     ORPHAN_AGE_S,
     ORPHANS_EVERY_S,
+    REFUSALS_AGE_S,
     SWEEP_EVERY_S,
     Housekeeper,
     Rules,
 )
 from zing.queue import Outcome
-from zing.store import Store, files, tasks
+from zing.store import Store, audit_log, files, tasks
+from zing.store.audit_log import KEY_REFUSED, THROTTLED, Entry
 from zing.store.files import File
 from zing.store.schema import account, worker
 from zing.task import Task, TaskState
@@ -343,3 +345,18 @@ def test_it_goes_on_after_trouble_and_wakes_the_workers(
         stop.set()
         thread.join(10)
     assert not thread.is_alive()
+
+
+def test_who_was_refused_is_forgotten_and_what_operators_did_is_not(house: House) -> None:
+    now = house.clock()
+    actions = (KEY_REFUSED, THROTTLED, "key revoked")
+    noted = [
+        Entry(now + age, "", "192.0.2.1", each, "", f"{age:g}")
+        for each in actions
+        for age in (0, 5)
+    ]
+    house.store.write(lambda tx: audit_log.add(tx, noted))
+    house.clock.now = now + REFUSALS_AGE_S + 3
+    house.keeper.tick()
+    left = house.store.read(lambda tx: audit_log.last(tx, 10))
+    assert [each.detail for each in left] == ["5", "0", "5", "5"]

@@ -1,6 +1,7 @@
 """API keys: what is kept of them, who comes in, and how they end."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from sqlalchemy import Connection, text, update
 from tests.audit import NOW, funded
 from zing import keys, ledger
 from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, Refused, UnknownKey, ZingError
-from zing.keys import Key
+from zing.keys import Allowed, Key, Scope, Spending
+from zing.rates import Rate
 from zing.store import Store
 from zing.store.schema import api_key
 
@@ -186,6 +188,88 @@ def test_a_rotated_key_ends_and_the_new_one_is_of_the_same_account(
     assert new.id != old.id
     with pytest.raises(KeyEnded):
         enter(store, old_text, NOW + 5)
+
+
+def test_an_overlap_lets_the_old_key_go_on_for_a_while(store: Store, account_id: str) -> None:
+    old_text, old = mint(store, account_id)
+    new_text, _ = store.write(lambda tx: keys.rotate(tx, PEPPER, old, NOW, 3600.0))
+    for shown in (old_text, new_text):
+        enter(store, shown, NOW + 3599)
+    with pytest.raises(KeyEnded):
+        enter(store, old_text, NOW + 3600)
+    enter(store, new_text, NOW + 3600)
+
+
+def test_an_overlap_prolongs_no_key(store: Store, account_id: str) -> None:
+    ends = Allowed(expires_at=NOW + 60)
+    _, old = store.write(lambda tx: keys.mint(tx, PEPPER, "k", account_id, NOW, ends))
+    _, new = store.write(lambda tx: keys.rotate(tx, PEPPER, old, NOW, 3600.0))
+    assert [find(store, each.id).expires_at for each in (old, new)] == [NOW + 60, NOW + 60]
+
+
+def spend(store: Store, key: Key, used: int, held: int, day_spent: int) -> None:
+    sums = {"used": used, "held": held, "day_spent": day_spent, "day": int(NOW // 86_400)}
+    spent = update(api_key).where(api_key.c.id == key.id).values(**sums)
+    store.write(lambda tx: tx.execute(spent))
+
+
+@pytest.mark.parametrize("overlap_s", [0.0, 3600.0])
+def test_no_cap_begins_anew_with_a_new_key(store: Store, account_id: str, overlap_s: float) -> None:
+    caps = Allowed(cap=100, daily_cap=50, rate=Rate(3, 1.0), dialects=frozenset({"kie"}))
+    _, old = store.write(lambda tx: keys.mint(tx, PEPPER, "k", account_id, NOW, caps))
+    spend(store, old, used=20, held=10, day_spent=25)
+    _, new = store.write(lambda tx: keys.rotate(tx, PEPPER, old, NOW, overlap_s))
+    assert new == find(store, new.id)
+    assert new.allowed == replace(caps, cap=70)
+    assert (new.spending.total, new.spending.today(NOW)) == (0, 25)
+    assert new.spending.today(NOW + 86_400) == 0
+    left = find(store, old.id)
+    if overlap_s:
+        assert (left.allowed.cap, left.allowed.daily_cap) == (30, 0)
+    assert left.spending == Spending(20, 10, int(NOW // 86_400), 25)
+
+
+def test_what_has_no_cap_goes_on_without_one(store: Store, account_id: str) -> None:
+    _, old = mint(store, account_id)
+    spend(store, old, used=20, held=10, day_spent=25)
+    _, new = store.write(lambda tx: keys.rotate(tx, PEPPER, old, NOW, 3600.0))
+    for each in (old, new):
+        assert (find(store, each.id).allowed.cap, find(store, each.id).allowed.daily_cap) == (
+            None,
+            None,
+        )
+
+
+@pytest.mark.parametrize(
+    ("ending", "error"),
+    [("revoked_at", KeyEnded), ("expires_at", KeyEnded), ("disabled_at", KeyDisabled)],
+)
+def test_a_key_that_lets_nobody_in_is_not_made_anew(
+    store: Store, account_id: str, ending: str, error: type[Refused]
+) -> None:
+    _, old = mint(store, account_id)
+    ended = update(api_key).where(api_key.c.id == old.id).values({ending: NOW})
+    store.write(lambda tx: tx.execute(ended))
+    with pytest.raises(error):
+        store.write(lambda tx: keys.rotate(tx, PEPPER, old, NOW))
+    assert len(store.read(keys.list_keys)) == 1
+
+
+def test_a_key_may_do_what_it_is_changed_to(store: Store, account_id: str) -> None:
+    text, key = mint(store, account_id)
+    allowed = Allowed(
+        frozenset({Scope.READ}),
+        frozenset({"kie"}),
+        frozenset({"tiny"}),
+        5,
+        4,
+        Rate(1, 2.5),
+        NOW + 9,
+    )
+    store.write(lambda tx: keys.change(tx, key.id, allowed))
+    assert enter(store, text).allowed == allowed
+    store.write(lambda tx: keys.change(tx, key.id, Allowed()))
+    assert enter(store, text) == key
 
 
 def test_a_rotated_key_is_still_found_by_its_name(store: Store, account_id: str) -> None:

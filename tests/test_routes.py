@@ -3,18 +3,17 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from starlette.routing import Route
 
 from tests.audit import MODEL, audit, kept_file
 from tests.callers import NOW, Caller, Clock, run
 from tests.requests import LEAST, SUBMIT, Reply, check_refusal, compact
-from zing import admin_api, dialects, documents, queue
+from zing import dialects, documents, queue
 from zing.app import SCOPES, Endpoint
 from zing.blobs import LINK_PATH
 from zing.keys import Allowed, Key, Scope
@@ -26,6 +25,7 @@ from zing.task import TaskState
 # What needs no key. A route that is neither here nor behind the gate fails the tests below.
 OPEN = {"/healthz", "/readyz", "/metrics", "/", LINK_PATH + "{link}", *documents.PATHS}
 ALL_SCOPES = frozenset(Scope)
+WRONG = f"zk_live_00000000_{'0' * 43}"
 PLACES = [(each, route) for each in dialects.ALL for route in each.ROUTES]
 SHUT = {
     "no key": "bad key",
@@ -112,7 +112,7 @@ def key_for(case: str, dialect: Any, route: Any, caller: Caller) -> str | None:
     headers = {
         "no key": None,
         "nothing but Bearer": "Bearer" if dialect.NAME != "tensorslab" else "Bearer ",
-        "bad key": f"Bearer zk_live_00000000_{'0' * 43}",
+        "bad key": f"Bearer {WRONG}",
         "wrong secret": f"Bearer {text[:-1]}{'a' if text[-1] != 'a' else 'b'}",
     }
     return headers.get(case, f"Bearer {text}")
@@ -142,20 +142,27 @@ def kept(caller: Caller) -> dict[str, Any]:
     return caller.service.store.read(read)
 
 
-def test_every_route_is_behind_the_gate_or_known_to_be_open(house: House) -> None:
-    behind, administered, beside = [], [], set()
-    for route in house.caller.app.routes:
-        assert isinstance(route, Route), route
+def leaves(routes: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every route with its whole path, those that are mounted below others too."""
+    for route in routes:
+        path, below = prefix + route.path, getattr(route, "routes", None)
+        yield from leaves(below, path) if below else [(path, route)]
+
+
+def test_every_route_is_a_dialects_or_open_by_name_or_asks_for_a_key(house: House) -> None:
+    behind, caller = [], house.caller
+    usual, _ = caller.key()
+    for path, route in leaves(caller.app.routes):
         owner = getattr(route.endpoint, "__self__", None)
         if isinstance(owner, Endpoint):
             behind.append((owner.dialect, owner.address))
-        elif isinstance(owner, admin_api.Endpoint):
-            administered.append(owner.operation)  # walked in test_admin
-        else:
-            beside.add(route.path)
+        elif path not in OPEN:
+            place = re.sub(r"\{[^}]*\}", "x", path)
+            for method in route.methods:
+                headers = (None, f"Bearer {WRONG}", f"Bearer {usual}")
+                statuses = [run(caller.ask(method, place, each, b"{}")).status for each in headers]
+                assert statuses == [401, 401, 403], (method, path)
     assert behind == PLACES
-    assert administered == list(admin_api.OPERATIONS)
-    assert beside == OPEN
 
 
 @pytest.mark.parametrize("case", SHUT)

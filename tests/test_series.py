@@ -125,7 +125,7 @@ def test_a_series_is_what_a_count_by_hand_finds(
 
     store.write(fill)
     for name in SERIES:
-        found = store.read(lambda tx, name=name: series.read(tx, name, asked))
+        found = store.read(partial(series.read, name=name, span=asked))
         expected = by_hand(name, rows, asked)
         assert len(found) == asked.count
         for one, other in zip(found, expected, strict=True):
@@ -138,7 +138,7 @@ def test_a_clock_that_was_set_back_makes_no_wait_less_than_nothing(store: Store)
     store.write(lambda tx: tx.execute(insert(task), [back]))
     asked = Span(NOW, NOW + 100, 10.0)
     for name in ("seconds", "queue"):
-        points = store.read(lambda tx, name=name: series.read(tx, name, asked))
+        points = store.read(partial(series.read, name=name, span=asked))
         values = [value for each in points for value in each.values() if value is not None]
         assert min(values) >= 0
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from anyio import to_thread
 from sqlalchemy import Connection
@@ -68,8 +69,7 @@ class Wanted:
     read: Callable[[str], str] = bearer
 
 
-@dataclass(frozen=True)
-class Knock:
+class Knock(NamedTuple):
     """Somebody with something that may be a key."""
 
     text: str
@@ -129,28 +129,31 @@ class Gate:
         return key
 
     def _recognise(self, knocks: Sequence[Knock]) -> list[Key | Refused]:
-        """For each the key that it is, or why it is let in by none; in a thread, a set at a time.
-
-        Of an address that has failed only as many are looked up at once as it may still fail.
-        """
+        """For each the key that it is, or why it is none; in a thread, a set at a time."""
         digests = [self._good.digest(knock.text) for knock in knocks]
+        if all(each in self._good for each in digests):  # as nearly always
+            return self._look_up(knocks, digests)
+        return self._in_turns(knocks, digests)
+
+    def _in_turns(self, knocks: Sequence[Knock], digests: Sequence[bytes]) -> list[Key | Refused]:
+        """The same where there are strangers: of an address as many at once as may still fail."""
         found: dict[int, Key | Refused] = {}
         while len(found) < len(knocks):
             left = [place for place in range(len(knocks)) if place not in found]
             strangers = [place for place in left if digests[place] not in self._good]
             held, shut = self._throttle.held({each: knocks[each].network for each in strangers})
-            found |= shut
             turn = [each for each in left if each not in held and each not in shut]
-            answers = self._look_up([knocks[each] for each in turn])
-            for place, answer in zip(turn, answers, strict=True):
-                found[place] = answer
-                self._remember(knocks[place], digests[place], answer)
+            answers = self._look_up([knocks[e] for e in turn], [digests[e] for e in turn])
+            found |= shut | dict(zip(turn, answers, strict=True))
         return [found[place] for place in range(len(knocks))]
 
-    def _look_up(self, knocks: Sequence[Knock]) -> list[Key | Refused]:
+    def _look_up(self, knocks: Sequence[Knock], digests: Sequence[bytes]) -> list[Key | Refused]:
         if not knocks:
             return []
-        return self._service.authenticate_all([knock.text for knock in knocks])
+        answers = self._service.authenticate_all([knock.text for knock in knocks])
+        for each in zip(knocks, digests, answers, strict=True):
+            self._remember(*each)
+        return answers
 
     def _remember(self, knock: Knock, digest: bytes, answer: Key | Refused) -> None:
         """What the next ones are judged by, and what is to be written down."""
