@@ -47,7 +47,7 @@ TABLE: dict[str, tuple[str, str, str, str]] = {
     "WrongMethod": ("405 method_not_allowed", "405 in 405", "9999 in 405", "405"),
     **dict.fromkeys("BadBody BadPrompt BadSize BadSeed BadSteps BadField".split(), INPUT),
     **dict.fromkeys("BadCallback UnknownModel BadFile BadSetting BadCheckpoint".split(), INPUT),
-    **dict.fromkeys(("UnknownAccount", "UnknownKey", "Forbidden"), INPUT),
+    **dict.fromkeys(("UnknownAccount", "UnknownKey", "LastKey", "Forbidden"), INPUT),
     **{kind.__name__: OURS for kind in errors.leaves(errors.Failed)},
 }
 

@@ -32,8 +32,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "running.md"
 ROOMS = {"pictures": Room(5), "database": Room(7)}
 PAGES = {"picture", "described", "healthz", "readyz", "metrics", "front", "nothing"}
 LABELS = {
-    "dialect": {"none", *(each.NAME for each in dialects.ALL)},
-    "use": PAGES | {use.value for use in Use},
+    "dialect": {"none", "admin", *(each.NAME for each in dialects.ALL)},
+    "use": PAGES | {"read", "change"} | {use.value for use in Use},
     "error": {each.__name__ for each in errors.leaves()} | {"Refused"},
     "state": {"succeeded", "failed", "cancelled", "loading", "ready", "draining"},
     "of": {"pictures", "database"},

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from tests import oddities, servers
-from zing import documents
+from zing import admin_api, documents, keys, ledger
+from zing.cli.opened import opened
+from zing.keys import Allowed, Scope
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = Path(sys.executable).parent / "schemathesis"
@@ -115,6 +118,28 @@ def test_without_a_key_too(name: str, server: servers.Server, tmp_path: Path) ->
     checks = ",".join([*CHECKS, *STRICT[name]])
     options = "--checks", checks, *FEW, "--phases", "fuzzing"
     run(server, tmp_path, name, *options, limit_s=LIMIT_S["normal"])
+
+
+def test_the_admin_api_too(server: servers.Server, tmp_path: Path) -> None:
+    """With a key that may administer, and another one so that none is the last."""
+    with opened(str(server.data), "") as service:
+        store, now, pepper = service.store, service.clock(), service.pepper
+        scopes = Allowed(scopes=frozenset({Scope.ADMIN}))
+
+        def make(tx: Connection) -> str:
+            owner = ledger.open_account(tx, now)
+            keys.mint(tx, pepper, "left alone", owner, now, scopes)
+            return keys.mint(tx, pepper, "explores", owner, now, scopes)[0]
+
+        key = f"Authorization: Bearer {store.write(make)}"
+    checks = ",".join([*CHECKS, "ignored_auth"])
+    options = "-H", key, "--checks", checks, *FEW, "--phases", "examples,fuzzing"
+    try:
+        run(server, tmp_path, admin_api.NAME, *options, limit_s=LIMIT_S["normal"])
+    finally:
+        server.zing("maintenance", "off")
+        for name in documents.APIS:
+            server.zing("dialects", "enable", name)
 
 
 @pytest.mark.long

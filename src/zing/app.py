@@ -8,9 +8,7 @@ import hashlib
 import json
 import logging
 import re
-import secrets
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,9 +24,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from zing import authentication, bodies, dialects, documents, events, keys, logs, quotas
+from zing import admin_api, authentication, bodies, dialects, documents, events, keys, quotas
 from zing.authentication import Gate, Wanted
 from zing.blobs import LINK_PATH, MEDIA_TYPES
 from zing.config import GROUP_MAX
@@ -47,6 +45,7 @@ from zing.errors import (
 from zing.events import Watch
 from zing.extension import Extender, Off
 from zing.keys import Key
+from zing.measured import REFUSED, REQUEST_ID, Measured, RequestId
 from zing.metrics import MEDIA_TYPE, Metrics
 from zing.rates import Rate
 from zing.service import Answered, Asking, Service
@@ -71,13 +70,9 @@ SCOPES = {
 }
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
-_AGAIN = (b"idempotency-replayed", b"true")
 EXTENDED = "X-Zing-Prompt-Extend"
 WORDS_MAX = 1000  # bytes of a header that names words; proxies take some thousands for all
 SCRAPE_S = 2.0  # that the database has to tell its part of the metrics
-REFUSED = "zing.refused"  # the place in a request's scope of the error that it was refused with
-REQUEST_ID = "zing.request_id"  # its place in a request's scope
-_CALLERS_NAME = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +92,7 @@ def build(parts: "Wiring", lifespan: Lifespan | None = None) -> Starlette:
     built = Starlette(
         routes=[
             *addresses,
+            *admin_api.routes(parts.service, parts.gate),
             Route(LINK_PATH + "{link}", own.picture),
             *(Route(path, own.described) for path in documents.PATHS),
             Route("/healthz", own.healthz),
@@ -155,70 +151,6 @@ class Wiring:
         return Group(self.service.submit_all, self.group_max, COMMIT_WAIT_S)
 
 
-class RequestId:
-    """Gives every request a name: its reply has it, to be quoted, and every line of the log.
-
-    The caller's own name is kept where it is short and plain.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and name its reply."""
-
-        name = _named_by_caller(scope) or secrets.token_hex(16)
-        scope[REQUEST_ID] = name
-        logs.request_id.set(name)  # of this task alone: every request has one
-
-        async def named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", name.encode())]
-            await send(message)
-
-        await self._app(scope, receive, named)
-
-
-class Measured:
-    """Counts every answer, what it was to and the seconds until it began."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and count its answer."""
-        started = time.perf_counter()
-
-        async def measured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._count(scope, message, time.perf_counter() - started)
-            await send(message)
-
-        await self._app(scope, receive, measured)
-
-    def _count(self, scope: Scope, start: Message, seconds: float) -> None:
-        endpoint = scope.get("endpoint")  # none where the address is none
-        asked = getattr(endpoint, "__self__", None)
-        if not isinstance(asked, Endpoint):
-            page = getattr(endpoint, "__name__", "nothing")
-            self._metrics.answered("none", page, start["status"], seconds)
-            return
-        dialect, use = asked.dialect.NAME, asked.address.use
-        self._metrics.answered(dialect, use.value, start["status"], seconds)
-        if REFUSED in scope:
-            self._metrics.refused(dialect, scope[REFUSED])
-        elif use is Use.SUBMIT and _AGAIN not in start["headers"]:
-            self._metrics.accepted(dialect)
-
-
-def _named_by_caller(scope: Scope) -> str:
-    for header, value in scope.get("headers", ()):
-        if header == b"x-request-id" and _CALLERS_NAME.fullmatch(value):
-            return str(value, "ascii")
-    return ""
-
-
 def tell(parts: Wiring, delivery: Delivery) -> str:
     """The body of a callback, in the words of the dialect that its task came by."""
     view, available = parts.service.owed(delivery)
@@ -239,6 +171,11 @@ class Endpoint:
     parts: Wiring
     dialect: Dialect
     address: Address
+
+    @property
+    def counted(self) -> tuple[str, str]:
+        """By what its answers are counted: whose they are and what they are for."""
+        return self.dialect.NAME, self.address.use.value
 
     async def answer(self, request: Request) -> Response:
         """The reply, whatever happens; an error we did not foresee is logged and says little."""
@@ -576,6 +513,8 @@ class Pages:
         wrong_method = isinstance(error, HTTPException) and error.status_code == 405
         refusal = WrongMethod() if wrong_method else UnknownRoute()
         headers = {"Allow": _allowed(request)} if wrong_method else {}
+        if admin_api.below(request.scope["path"]):
+            return admin_api.refused(refusal, headers)
         dialect = dialects.below(request.scope["path"], self.parts.dialects)
         if dialect is None:
             status = 405 if wrong_method else 404

@@ -35,6 +35,7 @@ ZingError
 │   ├── BadSetting
 │   ├── UnknownAccount
 │   ├── UnknownKey
+│   ├── LastKey             without this key nobody could administer from elsewhere
 │   ├── BadCheckpoint       a model folder that is not what it should be
 │   └── Forbidden           an address that nothing is sent to
 └── Failed                  our turn: it was accepted and did not work; nothing is charged
@@ -216,6 +217,10 @@ class UnknownAccount(Refused):
 
 class UnknownKey(Refused):
     """There is no key of this id."""
+
+
+class LastKey(Refused):
+    """No active key with the scope admin would be left; make another one first."""
 
 
 class BadCheckpoint(Refused):

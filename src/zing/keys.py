@@ -17,7 +17,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
 from zing.errors import BadKey, BadSetting, KeyDisabled, KeyEnded, Refused, UnknownKey
 from zing.rates import Rate
@@ -262,6 +262,18 @@ def list_keys(connection: Connection) -> list[Key]:
     """Every key, oldest first."""
     rows = connection.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.id))
     return [of_row(row) for row in rows]
+
+
+def page(connection: Connection, limit: int, after: str = "", account_id: str = "") -> list[Key]:
+    """Keys, the newest first: those after the one of an id, of an account where it is named."""
+    query = select(api_key).order_by(api_key.c.created_at.desc(), api_key.c.id.desc()).limit(limit)
+    if account_id:
+        query = query.where(api_key.c.account_id == account_id)
+    if after:
+        last = select(api_key.c.created_at, api_key.c.id).where(api_key.c.id == after)
+        place = tuple_(api_key.c.created_at, api_key.c.id)
+        query = query.where(place < last.scalar_subquery())
+    return [of_row(row) for row in connection.execute(query)]
 
 
 def revoke(connection: Connection, key_id: str, now: float) -> None:

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Update, bindparam, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
 from zing.errors import BadSetting, Internal, UnknownAccount, UnknownTask
 from zing.store.schema import account, api_key, lane, ledger, task
@@ -236,20 +246,33 @@ def statement(connection: Connection, span: Span = EVER) -> Iterator[Entry]:
 
     Raises UnknownAccount. The connection is for nothing else until the last one came.
     """
-    query = _STATEMENT.where(ledger.c.created_at >= span.since, ledger.c.created_at < span.until)
-    if span.account_id is not None:
-        balance(connection, span.account_id)
-        query = query.where(ledger.c.account_id == span.account_id)
+    query = _of_span(connection, span)
     rows = connection.execute(query, execution_options={"yield_per": READ_AT_ONCE})
     return (_entry(row, row.public_id) for row in rows)
 
 
+def _of_span(connection: Connection, span: Span) -> Select[Any]:
+    query = _STATEMENT.where(ledger.c.created_at >= span.since, ledger.c.created_at < span.until)
+    if span.account_id is None:
+        return query
+    balance(connection, span.account_id)
+    return query.where(ledger.c.account_id == span.account_id)
+
+
 def entries(connection: Connection, account_id: str, limit: int) -> list[Entry]:
     """The last `limit` entries of an account, oldest first; raises UnknownAccount."""
-    balance(connection, account_id)
-    query = select(ledger).where(ledger.c.account_id == account_id)
-    rows = connection.execute(query.order_by(ledger.c.id.desc()).limit(limit)).all()
-    return [_entry(row) for row in reversed(rows)]
+    return page(connection, Span(account_id), limit)[::-1]
+
+
+def page(connection: Connection, span: Span, limit: int, after: int | None = None) -> list[Entry]:
+    """Entries of a span, the newest first, with their tasks' public ids: those after the one of an
+    id; raises UnknownAccount.
+    """
+    query = _of_span(connection, span)
+    if after is not None:
+        query = query.where(ledger.c.id < after)
+    rows = connection.execute(query.order_by(None).order_by(ledger.c.id.desc()).limit(limit))
+    return [_entry(row, row.public_id) for row in rows]
 
 
 def _entry(row: Row[Any], public_id: str | None = None) -> Entry:

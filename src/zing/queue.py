@@ -51,7 +51,7 @@ from zing.limits import USUAL, Admission, Ask, Quota, Rules
 from zing.store import files, switches
 from zing.store.files import File
 from zing.store.schema import api_key, lane, outbox, task, worker
-from zing.store.tasks import dump_request, to_task
+from zing.store.tasks import dump_request, id_at, to_task
 from zing.task import DeliveryState, Ended, ImageRequest, Task, TaskState
 
 ATTEMPTS_MAX = 3
@@ -262,7 +262,7 @@ def failure(error: ZingError) -> Outcome:
 
 def task_id(now: float) -> str:
     """A new id; ids sort by time."""
-    return f"{int(now * 1000):012x}{secrets.token_hex(8)}"
+    return f"{id_at(now)}{secrets.token_hex(8)}"
 
 
 def accept(

@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 
 from zing import __version__, logs
 from zing.cli import (
+    accounts,
     audit,
     callbacks,
     credits,
@@ -38,6 +39,7 @@ app.command()(server.serve)
 app.command()(generate.generate)
 app.command()(show.show)
 app.add_typer(keys.app, name="keys")
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(credits.app, name="credits")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(callbacks.app, name="callbacks")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from functools import partial
@@ -38,9 +37,9 @@ def audit(
     """
     report = _examined(data, database, pictures)
     if as_json:
-        found = [dataclasses.asdict(each) for each in report.findings]
-        told = {"clean": report.clean, "checked": report.checked, "findings": found}
-        print(json.dumps(told | {"took_s": round(report.took_s, 3)}))
+        from zing.facts import of_report
+
+        print(json.dumps(of_report(report)))
     else:
         for each in report.findings:
             print(plain(str(each)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -60,14 +59,11 @@ def list_callbacks(
 ) -> None:
     """List callbacks, those of the newest tasks first."""
     from zing import keys
-    from zing.store import outbox
-
-    def read(tx: Any) -> list[Delivery]:
-        account_id = keys.find(tx, key).account_id if key else None
-        return outbox.list_deliveries(tx, state, account_id, limit)
+    from zing.admin import Operator
 
     with opened(data, database) as service:
-        _show_all(service.store.read(read), as_json)
+        account_id = service.store.read(lambda tx: keys.find(tx, key).account_id) if key else ""
+        _show_all(Operator(service).callbacks(state, account_id, limit)["data"], as_json)
 
 
 @app.command("show")
@@ -78,19 +74,17 @@ def show_callback(
     as_json: JsonOption = False,
 ) -> None:
     """Show a callback and every attempt to deliver it."""
-    from zing.store import outbox
-
-    def read(tx: Any) -> tuple[Delivery, list[Attempt]]:
-        delivery = outbox.find(tx, callback_id)
-        return delivery, outbox.attempts_of(tx, delivery.id)
+    from zing.admin import Operator
+    from zing.task import Attempt
 
     with opened(data, database) as service:
-        delivery, attempts = service.store.read(read)
-    facts = _facts(delivery)
-    rows = [[name, str(value)] for name, value in facts.items() if value is not None]
+        facts = Operator(service).callback(callback_id)
+    attempts = [Attempt(**each) for each in facts["attempts"]]
+    told = {name: value for name, value in facts.items() if name != "attempts"}
+    rows = [[name, str(value)] for name, value in told.items() if value is not None]
     tries = [[str(each.number), f"{each.took_s:.2f} s", _came_of(each)] for each in attempts]
     lines = [table(rows), *([table([["attempt", "took", "what came"], *tries])] if tries else [])]
-    show(facts | {"attempts": [vars(each) for each in attempts]}, as_json, "\n".join(lines))
+    show(facts, as_json, "\n".join(lines))
 
 
 @app.command()
@@ -101,17 +95,10 @@ def resend(
     as_json: JsonOption = False,
 ) -> None:
     """Make callbacks due again; the running server sends them, the same bytes as before."""
-    from zing.store import outbox
+    from zing.admin import Operator
 
     with opened(data, database) as service:
-
-        def act(tx: Any) -> list[Delivery]:
-            found = [outbox.find(tx, each).id for each in callback_ids]
-            for each in found:
-                outbox.resend(tx, each, service.clock())
-            return [outbox.find(tx, each) for each in found]
-
-        _show_all(service.store.write(act), as_json)
+        _show_all(Operator(service).resend_callbacks(callback_ids), as_json)
 
 
 @app.command("test")
@@ -245,29 +232,10 @@ def _sample(service: Service, dialect: Dialect, account_id: str) -> TaskView:
     return TaskView(task, 100, 0, (link,), service.terms.price)
 
 
-def _show_all(deliveries: list[Delivery], as_json: bool) -> None:
+def _show_all(facts: list[dict[str, Any]], as_json: bool) -> None:
     titles = ["id", "state", "attempt", "host", "task"]
-    facts = [_facts(each) for each in deliveries]
     rows = [titles, *([str(each[title]) for title in titles] for each in facts)]
     show(facts, as_json, table(rows))
-
-
-def _facts(delivery: Delivery) -> dict[str, Any]:
-    """What an operator sees; a URL's query may hold a secret of the receiver's."""
-    parts = urlsplit(delivery.url)
-    return {
-        "id": delivery.id,
-        "task": delivery.public_id,
-        "account": delivery.account_id,
-        "dialect": delivery.dialect,
-        "url": parts._replace(query="…" if parts.query else "", fragment="").geturl(),
-        "host": delivery.host,
-        "state": str(delivery.state),
-        "attempt": delivery.attempt,
-        "next_at": delivery.next_at if delivery.state is DeliveryState.DUE else None,
-        "created_at": delivery.created_at,
-        "ended_at": delivery.ended_at,
-    }
 
 
 def _came_of(attempt: Attempt) -> str:

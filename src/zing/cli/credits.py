@@ -19,10 +19,10 @@ from zing.cli.options import PLAIN, DatabaseOption, DataOption, JsonOption
 from zing.cli.terminal import show, table
 from zing.config import DATA, DATABASE
 from zing.errors import BadFile, BadSetting
-from zing.task import credits_number, parse_credits, show_credits
+from zing.task import parse_credits, show_credits
 
 if TYPE_CHECKING:
-    from zing.ledger import Balance, Span
+    from zing.ledger import Span
     from zing.service import Service
 
 STDOUT = "-"
@@ -62,19 +62,13 @@ def grant(
     as_json: JsonOption = False,
 ) -> None:
     """Give credits."""
-    from zing import keys, ledger
+    from zing.admin import Operator
 
     amount = parse_credits(credits)
     if amount == 0:
         raise BadSetting("Nothing to grant: say how many credits.")
     with opened(data, database) as service:
-
-        def give(tx: Any) -> Balance:
-            account_id = keys.find(tx, key).account_id
-            ledger.grant(tx, account_id, amount, service.clock(), reason)
-            return ledger.balance(tx, account_id)
-
-        _show(service.store.write(give), as_json)
+        _show(Operator(service).grant(_account(service, key), amount, reason), as_json)
 
 
 @app.command()
@@ -88,16 +82,11 @@ def adjust(
     as_json: JsonOption = False,
 ) -> None:
     """Give or take credits, for a reason; never more than are available."""
-    from zing import keys, ledger
+    from zing.admin import Operator
 
     amount = _change(credits, by)
     with opened(data, database) as service:
-
-        def change(tx: Any) -> Balance:
-            account_id = keys.find(tx, key).account_id
-            return ledger.adjust(tx, account_id, amount, service.clock(), reason)
-
-        _show(service.store.write(change), as_json)
+        _show(Operator(service).adjust(_account(service, key), amount, reason), as_json)
 
 
 @app.command()
@@ -109,13 +98,10 @@ def refund(
     as_json: JsonOption = False,
 ) -> None:
     """Give back what a task was charged that succeeded; once for each task."""
-    from zing import ledger
+    from zing.admin import Operator
 
     with opened(data, database) as service:
-        _show(
-            service.store.write(lambda tx: ledger.refund(tx, task_id, service.clock(), reason)),
-            as_json,
-        )
+        _show(Operator(service).refund(task_id, reason), as_json)
 
 
 @app.command("show")
@@ -126,11 +112,10 @@ def show_balance(
     as_json: JsonOption = False,
 ) -> None:
     """Show what is available, what open tasks hold and what was used."""
-    from zing import keys, ledger
+    from zing.admin import Operator
 
     with opened(data, database) as service:
-        balance = service.store.read(lambda tx: ledger.balance(tx, keys.find(tx, key).account_id))
-    _show(balance, as_json)
+        _show(Operator(service).account(_account(service, key)), as_json)
 
 
 @app.command("ledger")
@@ -143,29 +128,21 @@ def show_ledger(
     as_json: JsonOption = False,
 ) -> None:
     """Show the entries that explain the balance, the newest last."""
-    from zing import keys, ledger
+    from zing import facts, ledger
 
     if as_csv and (as_json or limit):
         raise BadSetting("--csv prints every entry: leave --json and --limit away.")
     with opened(data, database) as service:
-        account_id = service.store.read(lambda tx: keys.find(tx, key).account_id)
+        account_id = _account(service, key)
         if as_csv:
             _print(service, ledger.Span(account_id))
             return
         found = service.store.read(lambda tx: ledger.entries(tx, account_id, limit or 50))
-    facts = [
-        {
-            "id": each.id,
-            "created_at": each.created_at,
-            "kind": str(each.kind),
-            "credits": credits_number(each.amount),
-            "task": each.task_id,
-            "reason": each.reason,
-        }
-        for each in found
+    rows = [
+        [e.kind, show_credits(e.amount), e.public_id or e.task_id or "-", e.reason] for e in found
     ]
-    rows = [[e.kind, show_credits(e.amount), e.task_id or "-", e.reason] for e in found]
-    show(facts, as_json, table([["kind", "credits", "task", "reason"], *rows]))
+    told = [facts.of_entry(each) for each in found]
+    show(told, as_json, table([["kind", "credits", "task", "reason"], *rows]))
 
 
 @app.command()
@@ -261,13 +238,14 @@ def _moment(text: str, otherwise: float) -> float:
         ) from None
 
 
-def _show(balance: Balance, as_json: bool) -> None:
-    facts = {
-        "account": balance.account_id,
-        "available": credits_number(balance.available),
-        "held": credits_number(balance.held),
-        "used": credits_number(balance.used),
-    }
-    amounts = (balance.available, balance.held, balance.used)
-    available, held, used = map(show_credits, amounts)
+def _account(service: Service, key: str) -> str:
+    from zing import keys
+
+    return service.store.read(lambda tx: keys.find(tx, key).account_id)
+
+
+def _show(account: dict[str, Any], as_json: bool) -> None:
+    names = ("available", "held", "used")
+    facts = {"account": account["id"], **{name: account[name] for name in names}}
+    available, held, used = (show_credits(account[f"{name}_micro"]) for name in names)
     show(facts, as_json, f"{available} available, {held} held, {used} used")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,6 @@ from zing.cli.opened import opened
 from zing.cli.options import PLAIN, DatabaseOption, DataOption, JsonOption
 from zing.cli.terminal import show
 from zing.config import DATA, DATABASE
-
-if TYPE_CHECKING:
-    from zing.service import Service
 
 app = typer.Typer(
     help="Take no new tasks for a while; what was accepted is drawn and can be looked up.", **PLAIN
@@ -30,12 +27,10 @@ def on(
     as_json: JsonOption = False,
 ) -> None:
     """Refuse new tasks from now on, also on a running server."""
-    from zing.store import switches
+    from zing.admin import Operator
 
     with opened(data, database) as service:
-        now = service.clock()
-        service.store.write(lambda tx: switches.turn_on(tx, switches.MAINTENANCE, now, message))
-        _show(service, as_json)
+        _show(Operator(service).start_maintenance(message), as_json)
 
 
 @app.command()
@@ -45,11 +40,10 @@ def off(
     as_json: JsonOption = False,
 ) -> None:
     """Take new tasks again."""
-    from zing.store import switches
+    from zing.admin import Operator
 
     with opened(data, database) as service:
-        service.store.write(lambda tx: switches.turn_off(tx, switches.MAINTENANCE))
-        _show(service, as_json)
+        _show(Operator(service).end_maintenance(), as_json)
 
 
 @app.command("show")
@@ -59,18 +53,15 @@ def show_maintenance(
     as_json: JsonOption = False,
 ) -> None:
     """Show whether new tasks are refused, since when, and what callers are told."""
+    from zing.admin import Operator
+
     with opened(data, database) as service:
-        _show(service, as_json)
+        _show(Operator(service).maintenance(), as_json)
 
 
-def _show(service: Service, as_json: bool) -> None:
-    from zing.store import switches
-
-    found = service.store.read(switches.list_switches).get(switches.MAINTENANCE)
-    if found is None:
-        show({"maintenance": False}, as_json, "Maintenance is off.")
-        return
-    message = found.message or switches.MAINTENANCE_MESSAGE
-    since = datetime.fromtimestamp(found.since, UTC)
-    facts = {"maintenance": True, "since": found.since, "message": message}
-    show(facts, as_json, f"Maintenance is on since {since:%Y-%m-%d %H:%M:%S} UTC: {message}")
+def _show(facts: dict[str, Any], as_json: bool) -> None:
+    line = "Maintenance is off."
+    if facts["maintenance"]:
+        since = datetime.fromtimestamp(facts["since"], UTC)
+        line = f"Maintenance is on since {since:%Y-%m-%d %H:%M:%S} UTC: {facts['message']}"
+    show(facts, as_json, line)

@@ -11,11 +11,10 @@ from zing.cli.opened import opened
 from zing.cli.options import PLAIN, DatabaseOption, DataOption, JsonOption
 from zing.cli.terminal import short, show, table
 from zing.config import DATA, DATABASE
-from zing.task import TaskState, credits_number
+from zing.task import TaskState
 
 if TYPE_CHECKING:
     from zing.service import Service
-    from zing.task import Task, TaskView
 
 app = typer.Typer(help="The tasks of every account.", **PLAIN)
 
@@ -40,16 +39,13 @@ def list_tasks(
     as_json: JsonOption = False,
 ) -> None:
     """List tasks, the newest first."""
-    from zing.store import tasks
+    from zing.admin import Operator
+    from zing.store.tasks import Search
 
     with opened(data, database) as service:
-        found = service.store.read(lambda tx: tasks.list_tasks(tx, state, None, limit))
-    rows = [[each.public_id, each.state, short(each.request.prompt)] for each in found]
-    show(
-        [_facts(each) for each in found],
-        as_json,
-        table([["id", "state", "prompt"], *rows]),
-    )
+        found = Operator(service).tasks(Search(state), limit)["data"]
+    rows = [[each["id"], each["state"], short(each["prompt"])] for each in found]
+    show(found, as_json, table([["id", "state", "prompt"], *rows]))
 
 
 @app.command("show")
@@ -60,8 +56,10 @@ def show_task(
     as_json: JsonOption = False,
 ) -> None:
     """Show all that is known of a task."""
+    from zing.admin import Operator
+
     with opened(data, database) as service:
-        _show(service.look(task_id, None), as_json)
+        _show(Operator(service).task(task_id), as_json)
 
 
 @app.command()
@@ -72,8 +70,10 @@ def cancel(
     as_json: JsonOption = False,
 ) -> None:
     """Cancel a task; one that runs ends at its next step."""
+    from zing.admin import Operator
+
     with opened(data, database) as service:
-        _show(service.cancel(task_id, None), as_json)
+        _show(Operator(service).cancel_task(task_id), as_json)
 
 
 @app.command()
@@ -84,13 +84,15 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Follow a task until it ends: a line for each change."""
+    from zing import facts
+
     with opened(data, database) as service:
         last: tuple[str, int] | None = None
         while True:
             view = service.look(task_id, None)
             now = (str(view.task.state), view.progress)
             if now != last:
-                show(_view(view), as_json, f"{now[0]} {now[1]} %")
+                show(facts.of_view(view), as_json, f"{now[0]} {now[1]} %")
             if view.task.state.ended:
                 return
             last = now
@@ -134,39 +136,9 @@ def _purge(service: Service, before: float) -> int:
             return total
 
 
-def _show(view: TaskView, as_json: bool) -> None:
-    facts = _view(view)
+def _show(facts: dict[str, Any], as_json: bool) -> None:
     rows = [[name, str(value)] for name, value in facts.items() if value not in (None, "", [], {})]
-    understood = view.task.result.get("understood")
+    understood = facts["result"].get("understood")
     if understood is not None:
         rows.append(["understood", ", ".join(understood) or "no word that the model knows"])
     show(facts, as_json, table(rows))
-
-
-def _view(view: TaskView) -> dict[str, Any]:
-    return _facts(view.task) | {
-        "progress": view.progress,
-        "estimated_s": view.estimated_s,
-        "links": list(view.links),
-    }
-
-
-def _facts(task: Task) -> dict[str, Any]:
-    return {
-        "id": task.public_id,
-        "account": task.account_id,
-        "dialect": task.dialect,
-        "state": str(task.state),
-        "prompt": task.request.prompt,
-        "extended": task.request.extended,
-        "size": f"{task.request.width}x{task.request.height}",
-        "seed": task.seed,
-        "credits": credits_number(task.cost),
-        "attempt": task.attempt,
-        "error": task.error,
-        "error_message": task.error_message,
-        "created_at": task.created_at,
-        "started_at": task.started_at,
-        "ended_at": task.ended_at,
-        "result": task.result,
-    }

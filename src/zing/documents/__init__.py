@@ -1,4 +1,7 @@
-"""The APIs described: an OpenAPI 3.1 document for each dialect, and pages for people."""
+"""The APIs described: an OpenAPI 3.1 document for each dialect and for the admin API, and pages.
+
+The admin API is no part of `/openapi.json`, which is for those who ask for pictures.
+"""
 
 import json
 import re
@@ -7,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 
-from zing import dialects
+from zing import admin_api, dialects
 from zing.dialects.base import Dialect
-from zing.documents import evolink, kie, page, tensorslab, zimageturbo
+from zing.documents import admin, evolink, kie, page, tensorslab, zimageturbo
 from zing.documents.base import Api, document
 from zing.documents.schemas import Json
 
@@ -19,11 +22,12 @@ APIS: dict[str, Callable[[Dialect], Api]] = {
     dialects.tensorslab.NAME: tensorslab.api,
     dialects.zimageturbo.NAME: zimageturbo.api,
 }
+ADMIN = admin_api.NAME
 HTML, JSON, CSS = "text/html", "application/json", "text/css"
 PATHS: tuple[str, ...] = (
     "/docs",
     page.STYLE,
-    *(f"/docs/{name}{suffix}" for name in APIS for suffix in ("", ".json")),
+    *(f"/docs/{name}{suffix}" for name in (*APIS, ADMIN) for suffix in ("", ".json")),
     "/openapi.json",
 )
 HEADERS = {
@@ -52,12 +56,13 @@ class Library:
 
     @cached_property
     def _texts(self) -> dict[str, tuple[str, str]]:
+        described = {**self.documents, ADMIN: admin.document(self.origin)}
         texts = {
-            "/docs": (HTML, page.index(self.documents, self.origin)),
+            "/docs": (HTML, page.index(described, self.origin)),
             page.STYLE: (CSS, resources.files(__name__).joinpath("style.css").read_text("utf-8")),
             "/openapi.json": (JSON, _text(merged(self.documents, self.origin))),
         }
-        for name, each in self.documents.items():
+        for name, each in described.items():
             texts[f"/docs/{name}"] = HTML, page.reference(name, each)
             texts[f"/docs/{name}.json"] = JSON, _text(each)
         return texts

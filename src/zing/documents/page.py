@@ -32,7 +32,10 @@ def index(documents: Mapping[str, Json], origin: str) -> str:
     """The page that lists the APIs and the server's own addresses."""
     parts = [
         "<h1>zing</h1>",
-        _paragraph("Z-Image-Turbo behind four APIs: a prompt becomes a task, a task a picture."),
+        _paragraph(
+            "Z-Image-Turbo behind four APIs: a prompt becomes a task, a task a picture. One "
+            "more is for whoever runs the server."
+        ),
         _setup(origin),
         *(_summary(name, each) for name, each in documents.items()),
         "<h2>The server's own addresses</h2>",

@@ -50,6 +50,23 @@ def last(connection: Connection, limit: int, action: str = "") -> list[Entry]:
     ]
 
 
+def page(
+    connection: Connection, limit: int, after: int | None, action: str = "", actor: str = ""
+) -> list[tuple[int, Entry]]:
+    """The newest first, each with its number; those after the one of a number."""
+    query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(audit_log.c.id < after)
+    if action:
+        query = query.where(audit_log.c.action == action)
+    if actor:
+        query = query.where(audit_log.c.actor == actor)
+    return [
+        (row.id, Entry(row.at, row.actor, row.address, row.action, row.target, row.detail))
+        for row in connection.execute(query)
+    ]
+
+
 def forget(connection: Connection, action: str, before: float) -> int:
     """Forget the entries of an action that are older than a time; how many."""
     old = delete(audit_log).where(audit_log.c.action == action, audit_log.c.at < before)

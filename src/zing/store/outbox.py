@@ -193,14 +193,20 @@ def release(connection: Connection, held: Iterable[Held]) -> None:
 
 
 def list_deliveries(
-    connection: Connection, state: DeliveryState | None, account_id: str | None, limit: int
+    connection: Connection,
+    state: DeliveryState | None,
+    account_id: str | None,
+    limit: int,
+    after: str = "",
 ) -> list[Delivery]:
-    """Deliveries, those of the newest tasks first."""
+    """Deliveries, those of the newest tasks first; those after the one of the task named."""
     query = select(*_COLUMNS).order_by(outbox.c.task_id.desc()).limit(limit)
     if state is not None:
         query = query.where(outbox.c.state == state)
     if account_id is not None:
         query = query.where(outbox.c.account_id == account_id)
+    if after:
+        query = query.where(outbox.c.task_id < after)
     return [_delivery(row) for row in connection.execute(query)]
 
 

@@ -1,7 +1,7 @@
 """Reading tasks: rows to nouns, look-ups, lists, and what was measured of those that ended."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -95,6 +95,22 @@ class Look:
     waiting: int
     workers: int
     mean_s: float | None
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which tasks an operator looks for; what is None or empty does not count.
+
+    since, until  UTC seconds of their accept
+    after         the id, not the public one, that the last one found before had
+    """
+
+    state: TaskState | None = None
+    account_id: str = ""
+    dialect: str = ""
+    since: float | None = None
+    until: float | None = None
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -241,16 +257,32 @@ def any_queued(connection: Connection) -> bool:
     return connection.scalar(select(lane.c.account_id).where(lane.c.queued > 0)) is not None
 
 
-def list_tasks(
-    connection: Connection, state: TaskState | None, account_id: str | None, limit: int
-) -> list[Task]:
-    """The newest tasks first."""
-    query = select(task).order_by(task.c.id.desc()).limit(limit)
-    if state is not None:
-        query = query.where(task.c.state == state)
-    if account_id is not None:
-        query = query.where(task.c.account_id == account_id)
+def search(connection: Connection, wanted: Search, limit: int) -> list[Task]:
+    """The newest tasks first, of those that are looked for."""
+    query = select(task).where(*_wanted(wanted)).order_by(task.c.id.desc()).limit(limit)
     return [to_task(row) for row in connection.execute(query)]
+
+
+def _wanted(wanted: Search) -> Iterator[ColumnElement[bool]]:
+    if wanted.state is not None:
+        yield task.c.state == wanted.state
+    if wanted.account_id:
+        yield task.c.account_id == wanted.account_id
+    if wanted.dialect:
+        yield task.c.dialect == wanted.dialect
+    if wanted.since is not None:
+        yield task.c.id >= id_at(wanted.since)
+        yield task.c.created_at >= wanted.since
+    if wanted.until is not None:
+        yield task.c.id < id_at(wanted.until + 0.001)
+        yield task.c.created_at < wanted.until
+    if wanted.after:
+        yield task.c.id < wanted.after
+
+
+def id_at(seconds: float) -> str:
+    """What the ids of tasks accepted at a time begin with: so a time is found by them."""
+    return f"{int(seconds * 1000):012x}"
 
 
 def page(
