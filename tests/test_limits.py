@@ -24,8 +24,8 @@ from zing.errors import (
     RateLimited,
     Refused,
 )
-from zing.keys import Allowed
-from zing.limits import DAY_S, Rules
+from zing.keys import DAY_S, Allowed
+from zing.limits import Rules
 from zing.queue import Accepted, Outcome, Submission
 from zing.rates import Rate
 from zing.store import Store

@@ -91,6 +91,11 @@ class Allowed:
         }
 
 
+def day(seconds: float) -> int:
+    """The day of a time (UTC seconds), counted from 1970."""
+    return int(seconds // DAY_S)
+
+
 @dataclass(frozen=True)
 class Spending:
     """Micro-credits of a key: settled, held by open tasks, and what the tasks of a day cost.
@@ -110,7 +115,7 @@ class Spending:
 
     def today(self, now: float) -> int:
         """What counts for the cap of the day."""
-        return self.day_spent if self.day == int(now // DAY_S) else 0
+        return self.day_spent if self.day == day(now) else 0
 
 
 @dataclass(frozen=True)

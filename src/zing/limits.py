@@ -24,7 +24,6 @@ from zing.keys import Key
 from zing.rates import Rate
 from zing.store.schema import api_key, lane, limit_bucket
 
-DAY_S = 86_400
 OPEN_AGAIN_S = 10  # seconds after which it is worth asking again where too much is open
 
 _KEYS = (
@@ -50,11 +49,6 @@ _HOLD = (
         last_used_at=bindparam("now"),
     )
 )
-
-
-def day(seconds: float) -> int:
-    """The day of a time (UTC seconds), counted from 1970."""
-    return int(seconds // DAY_S)
 
 
 @dataclass(frozen=True)
@@ -124,7 +118,7 @@ class Admission:
     ) -> None:
         self._rules = rules
         self._now = now
-        self._today = day(now)
+        self._today = keys.day(now)
         ids = sorted({ask.key_id for ask in asks})
         rows = connection.execute(_KEYS, {"ids": ids}).all()
         self._used = {row.id: self._of(keys.of_row(row)) for row in rows}
@@ -182,9 +176,7 @@ class Admission:
             connection.execute(_FILL, rows)
 
     def _of(self, key: Key) -> Used:
-        spent = key.spending
-        today = spent.day_spent if spent.day == self._today else 0
-        return Used(key, today, spent.used + spent.held)
+        return Used(key, key.spending.today(self._now), key.spending.total)
 
     def _model_refusal(self, key: Key, ask: Ask) -> Refused | None:
         allowed = key.allowed.models

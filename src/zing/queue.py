@@ -31,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from zing import ledger, limits, logs
+from zing import keys, ledger, logs
 from zing.egress import host_of
 from zing.errors import (
     Cancelled,
@@ -723,7 +723,7 @@ def _free_keys(connection: Connection, rows: Sequence[Row[Any]], spent: Collecti
     held: Counter[tuple[str, int]] = Counter()
     used: Counter[tuple[str, int]] = Counter()
     for row in rows:
-        place = row.key_id, limits.day(row.created_at)
+        place = row.key_id, keys.day(row.created_at)
         held[place] += row.cost
         used[place] += row.cost if row.id in spent else 0
     freed = [
