@@ -601,6 +601,8 @@ def test_the_command_line_is_told_the_same(tmp_path: Path, capsys: Any) -> None:
         "account changed",
         "credits adjusted",
         "key created",
+        "credits granted",
+        "account opened",
     ]
 
 

@@ -180,7 +180,7 @@ def test_an_old_key_goes_on_while_the_new_one_is_taken_up(zing: Zing, tmp_path: 
 
 
 def test_what_is_done_to_keys_is_in_the_audit_log(zing: Zing) -> None:
-    made = zing("keys", "create", "shop", "--cap", "5")
+    made = zing("keys", "create", "shop", "--cap", "5", "--credits", "2")
     zing("keys", "change", "shop", "--rate", "1/5", "--cap", "none")
     zing("keys", "disable", "shop")
     zing("keys", "enable", "shop")
@@ -188,12 +188,14 @@ def test_what_is_done_to_keys_is_in_the_audit_log(zing: Zing) -> None:
     zing("keys", "revoke", made["id"])
     told = [(each["action"], each["target"], each["detail"]) for each in zing("log")]
     assert told == [
-        ("key created", made["id"], "cap 5"),
+        ("account opened", made["account"], ""),
+        ("credits granted", made["account"], "2: with the key shop"),
+        ("key created", made["id"], "name shop, cap 5"),
         ("key changed", made["id"], "cap none, rate 1/5"),
-        ("key disabled", made["id"], ""),
-        ("key enabled", made["id"], ""),
-        ("key rotated", made["id"], f"the new one is {new['id']}, overlap 1h"),
-        ("key revoked", made["id"], ""),
+        ("key disabled", made["id"], "shop"),
+        ("key enabled", made["id"], "shop"),
+        ("key rotated", made["id"], f"the new one is {new['id']}, overlap 3600 s"),
+        ("key revoked", made["id"], "shop"),
     ]
     entry = zing("log", "--action", "key revoked")[0]
     assert set(entry) == {"at", "actor", "address", "action", "target", "detail"}
@@ -211,7 +213,7 @@ def test_what_is_refused_is_not_in_the_audit_log(zing: Zing) -> None:
         zing("keys", "create", "two\nlines")
     with pytest.raises(BadSetting):
         zing("keys", "change", "shop", "--cap", "many")
-    assert [each["action"] for each in zing("log")] == ["key created"]
+    assert [each["action"] for each in zing("log")] == ["account opened", "key created"]
 
 
 def test_a_person_reads_of_a_key_and_of_the_log(
@@ -229,7 +231,8 @@ def test_a_person_reads_of_a_key_and_of_the_log(
     )
     assert (told["expires"], told["last"], told["rate"]) == ("-", "used  -", "any")
     assert lines[13][0] == "time"
-    assert "command line  -        key created" in lines[14][1]
+    assert "command line  -        account opened" in lines[14][1]
+    assert "command line  -        key created" in lines[15][1]
 
 
 def test_a_task_is_listed_shown_and_cancelled(zing: Zing, task_id: str) -> None:

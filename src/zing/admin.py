@@ -149,7 +149,7 @@ class Operator:
                 ledger.grant(tx, owner, credits, now, reason)
                 self._note(tx, now, "credits granted", owner, _why(credits, reason))
             text, key = keys.mint(tx, self.service.pepper, name, owner, now, allowed)
-            self._note(tx, now, "key created", key.id, name)
+            self._note(tx, now, "key created", key.id, _told({"name": name, **_named(allowed)}))
             return {"key": text, **self._key(key)}
 
         return self._write(act)
@@ -430,16 +430,23 @@ def _dialect(name: str) -> str:
     return name
 
 
+def _named(allowed: Allowed) -> dict[str, Any]:
+    """What of this is not as a key usually is."""
+    return {name: value for name, value in vars(allowed).items() if value != getattr(ANY, name)}
+
+
 def _why(amount: int, reason: str) -> str:
     return f"{show_credits(amount)}: {reason}" if reason else show_credits(amount)
 
 
 def _told(values: Mapping[str, Any]) -> str:
     """What was set, in a line of the log."""
-    return ", ".join(f"{name} {_word(value)}" for name, value in values.items())
+    return ", ".join(f"{name} {_word(name, value)}" for name, value in values.items())
 
 
-def _word(value: Any) -> str:
+def _word(name: str, value: Any) -> str:
+    if name in ("cap", "daily_cap") and value is not None:
+        return show_credits(value)
     if isinstance(value, frozenset):
         return "+".join(sorted(map(str, value))) or "any"
     return "none" if value is None else str(value)

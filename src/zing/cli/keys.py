@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,8 @@ from zing.errors import BadSetting
 from zing.task import parse_credits
 
 if TYPE_CHECKING:
-    from zing.keys import Allowed, Key
+    from zing.admin import Operator
+    from zing.service import Service
 
 app = typer.Typer(help="The keys that callers authenticate with.", **PLAIN)
 
@@ -62,8 +63,8 @@ class Wish:
     rate: str
     expires: str
 
-    def of(self, allowed: Allowed, now: float) -> Allowed:
-        """What a key may do, changed where an option says so; raises BadSetting."""
+    def changes(self, now: float) -> dict[str, Any]:
+        """What the options say, named as in Allowed; raises BadSetting."""
         from zing.keys import Scope
         from zing.rates import Rate
 
@@ -80,11 +81,7 @@ class Wish:
         read = {name: readers[name](text) for name, text in given.items()}
         if "expires" in read:
             read["expires_at"] = read.pop("expires")
-        return replace(allowed, **read)
-
-    def __str__(self) -> str:
-        given = {name: text for name, text in vars(self).items() if text}
-        return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in given.items())
+        return read
 
 
 @app.command()
@@ -104,25 +101,15 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a key. It is shown once: only a hash of it is kept."""
-    from zing import keys, ledger
+    from zing.admin import Operator
+    from zing.keys import Allowed
 
     amount = parse_credits(credits)
     wish = Wish(scopes, dialects, models, cap, daily_cap, rate, expires)
     with opened(data, database) as service:
-        now = service.clock()
-        allowed = wish.of(keys.Allowed(), now)
-
-        def make(tx: Any) -> tuple[str, Key]:
-            owner = account or ledger.open_account(tx, now)
-            ledger.balance(tx, owner)
-            if amount:
-                ledger.grant(tx, owner, amount, now, f"with the key {name}"[: ledger.REASON_MAX])
-            text, key = keys.mint(tx, service.pepper, name, owner, now, allowed)
-            _note(tx, "key created", key.id, now, str(wish))
-            return text, key
-
-        text, key = service.store.write(make)
-    show({"key": text, "id": key.id, "account": key.account_id}, as_json, text)
+        allowed = Allowed(**wish.changes(service.clock()))
+        made = Operator(service).create_key(name, account, amount, allowed)
+    _show_new(made, as_json)
 
 
 @app.command("list")
@@ -172,21 +159,14 @@ def change(
     as_json: JsonOption = False,
 ) -> None:
     """Change what a key may do; what is not named stays."""
-    from zing import keys
+    from zing.admin import Operator
 
     wish = Wish(scopes, dialects, models, cap, daily_cap, rate, expires)
-    if not str(wish):
-        raise BadSetting("Nothing to change: name what, such as --cap 10.")
     with opened(data, database) as service:
-        now = service.clock()
-
-        def alter(tx: Any) -> Key:
-            found = keys.find(tx, key)
-            keys.change(tx, found.id, wish.of(found.allowed, now))
-            _note(tx, "key changed", found.id, now, str(wish))
-            return keys.find(tx, found.id)
-
-        facts = keys.facts(service.store.write(alter), now)
+        changes = wish.changes(service.clock())
+        if not changes:
+            raise BadSetting("Nothing to change: name what, such as --cap 10.")
+        facts = Operator(service).change_key(_id(service, key), None, changes)
     show(facts, as_json, table(_lines(facts)))
 
 
@@ -198,9 +178,9 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """End a key for good."""
-    from zing import keys
+    from zing.admin import Operator
 
-    _switch(keys.revoke, "key revoked", key, (data, database), as_json)
+    _switch(Operator.revoke_key, key, (data, database), as_json)
 
 
 @app.command()
@@ -211,9 +191,9 @@ def disable(
     as_json: JsonOption = False,
 ) -> None:
     """Stop a key until it is enabled again."""
-    from zing import keys
+    from zing.admin import Operator
 
-    _switch(keys.disable, "key disabled", key, (data, database), as_json)
+    _switch(Operator.disable_key, key, (data, database), as_json)
 
 
 @app.command()
@@ -224,9 +204,9 @@ def enable(
     as_json: JsonOption = False,
 ) -> None:
     """Let a disabled key work again."""
-    from zing import keys
+    from zing.admin import Operator
 
-    _switch(keys.enable, "key enabled", key, (data, database), as_json)
+    _switch(Operator.enable_key, key, (data, database), as_json)
 
 
 @app.command()
@@ -238,50 +218,37 @@ def rotate(
     as_json: JsonOption = False,
 ) -> None:
     """Make a new key of the same name and account that may do the same; the old one ends."""
-    from zing import keys
+    from zing.admin import Operator
 
     overlap_s = _duration(overlap) if overlap else 0.0
     with opened(data, database) as service:
-        now = service.clock()
-
-        def turn(tx: Any) -> tuple[str, Key]:
-            old = keys.find(tx, key)
-            text, made = keys.rotate(tx, service.pepper, old, now, overlap_s)
-            detail = f"the new one is {made.id}" + (f", overlap {overlap}" if overlap else "")
-            _note(tx, "key rotated", old.id, now, detail)
-            return text, made
-
-        text, made = service.store.write(turn)
-    show({"key": text, "id": made.id, "account": made.account_id}, as_json, text)
+        made = Operator(service).rotate_key(_id(service, key), overlap_s)
+    _show_new(made, as_json)
 
 
 def _switch(
-    verb: Callable[[Any, str, float], None],
-    action: str,
+    verb: Callable[[Operator, str], dict[str, Any]],
     text: str,
     place: tuple[str, str],
     as_json: bool,
 ) -> None:
-    from zing import keys
+    from zing.admin import Operator
 
     with opened(*place) as service:
-        now = service.clock()
-
-        def switch(tx: Any) -> Key:
-            found = keys.find(tx, text)
-            verb(tx, found.id, now)
-            _note(tx, action, found.id, now)
-            return keys.find(tx, found.id)
-
-        facts = keys.facts(service.store.write(switch), now)
+        facts = verb(Operator(service), _id(service, text))
     show(facts, as_json, f"{facts['id']} ({facts['name']}) is {facts['state']}")
 
 
-def _note(tx: Any, action: str, key_id: str, now: float, detail: str = "") -> None:
-    from zing.store import audit_log
-    from zing.store.audit_log import COMMAND_LINE, Entry
+def _id(service: Service, text: str) -> str:
+    """The id of the key that a person means; raises UnknownKey."""
+    from zing import keys
 
-    audit_log.add(tx, [Entry(now, COMMAND_LINE, "", action, key_id, detail)])
+    return service.store.read(lambda tx: keys.find(tx, text)).id
+
+
+def _show_new(made: dict[str, Any], as_json: bool) -> None:
+    """A key's text, this once."""
+    show({name: made[name] for name in ("key", "id", "account")}, as_json, made["key"])
 
 
 def _row(facts: dict[str, Any]) -> list[str]:
