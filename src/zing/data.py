@@ -47,29 +47,26 @@ class Data:
         return [(self.root, 0o700), (self.pictures, 0o700), *((each, 0o600) for each in files)]
 
     def make(self) -> None:
-        """Make the folder, for its owner alone; what others may open in zing's own is closed.
+        """Make the folder, for its owner alone; what of zing's others may open is closed.
 
-        Raises BadSetting where it cannot be written, and where others may open it and it holds
-        other things than zing's: who may open those is not for zing to say.
+        A folder that holds other things too stays as open as it is: who may open those is not for
+        zing to say. Raises BadSetting where it cannot be written.
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(self.root, os.W_OK | os.X_OK):
                 raise BadSetting(f"{self.root} cannot be written; choose another with --data.")
-            if self.root.stat().st_mode & OTHERS and not self.is_ours():
-                raise BadSetting(
-                    f"{self.root} holds other things than zing's and others may open it; choose a "
-                    f"new folder with --data, or close this one: chmod 700 {self.root}"
-                )
+            ours = self._is_ours()
         except OSError as error:
             raise BadSetting(f"{self.root} cannot be made: {error.strerror}.") from None
-        for path, _ in self.private:
+        for path, _ in self.private if ours else self.private[1:]:
             _close(path)
+        if not ours and self.root.stat().st_mode & OTHERS:
+            log.warning("others may open %s, which holds other things than zing's too", self.root)
 
-    def is_ours(self) -> bool:
-        """Whether the folder is empty, in use by zing, or holds nothing but what is zing's."""
-        names = [each.name for each in self.root.iterdir()]
-        return "secret" in names or all(_OURS.fullmatch(name) for name in names)
+    def _is_ours(self) -> bool:
+        """Whether the folder holds nothing but what is zing's."""
+        return all(_OURS.fullmatch(each.name) for each in self.root.iterdir())
 
     def secret_is_damaged(self) -> bool:
         """Whether there is a secret and it is none that was made here."""
