@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from tests import requests
 from tests.audit import NOW, audit, funded, submission
+from tests.audit import accepted as audit_accepted
 from tests.requests import JSON, LEAST, NAMES, SUBMIT, check_refusal, compact
 from tests.servers import EVOLINK, Server, broken, ended, look, serving, submit, until
 from zing import queue
@@ -226,6 +227,6 @@ def test_a_database_that_cannot_be_written_is_unavailable_can_be_read_and_heals(
             assert refusal.value.retry_after_s > 0
         assert store.read(audit) == []
     assert store.read(audit) == []
-    assert accepted(store, asked).public_id == asked.public_id
+    assert audit_accepted(store, asked).public_id == asked.public_id
     assert store.read(audit) == []
     store.close()

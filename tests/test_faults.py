@@ -685,10 +685,9 @@ def test_each_send_of_a_callback_and_each_read_of_its_answer_fails(
 
 
 @on_sqlite
-@once_and_on
 @other_ways
-def test_each_commit_of_other_lives_fails(lives: Lives, way: Way, stays: bool) -> None:
-    lives.live_on(way, Kind.COMMIT, stays)
+def test_each_commit_of_other_lives_fails(lives: Lives, way: Way) -> None:
+    lives.live_on(way, Kind.COMMIT, stays=False)
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ Of workers: test_kills_worker.py; of many processes on one database: test_cluste
 
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_the_housekeeper_is_killed_while_it_removes_a_picture(
     (picture,) = (pair.data / "pictures").glob(f"*/{key}")
     os.utime(picture, (0, 0))
     pair.gates.close(point, DIE)
-    change(pair.data, "update file set expires_at = 1 where id = ?", file)
+    change(pair.data, "update file set expires_at = ? where id = ?", time.time(), file)
     pair.killed("api")  # and restart() finds it so
     ((gone,),) = rows(pair.data, "select deleted_at is not null from file where id = ?", file)
     assert (bool(gone), picture.exists()) == (marked, True)

@@ -203,7 +203,7 @@ def test_every_dialect_still_shows_the_task_with_an_empty_prompt(
             standalone_mode=False,
         )
         assert json.loads(capsys.readouterr().out) == {"purged": 4}
-        listed = service.store.read(lambda tx: tasks.list_tasks(tx, None, None, 9))
+        listed = service.store.read(lambda tx: tasks.search(tx, tasks.Search(), 9))
         views = [service.look(each.public_id, None) for each in listed]
         shown = {each: [each.shown(view).body for view in views] for each in looks}
     assert WORD not in str(shown)

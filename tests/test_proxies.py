@@ -100,7 +100,7 @@ def test_headers_of_a_trusted_proxy_say_who_asks_and_how(proxies: Proxies) -> No
         assert reply(peer)[0] == 200
         (scope,) = site.app.scopes
         assert (scope["client"], scope["scheme"]) == (("203.0.113.9", 0), "https")
-        assert dict(scope["headers"])[b"host"] == b"a"
+        assert dict(scope["headers"])[b"host"] == b"localhost"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from zing.errors import BadSetting
 
 COUNT_MAX, SECONDS_MAX = 1_000_000, 86_400.0
 _RATE = re.compile(r"(\d{1,7})/(\d{1,5}(?:\.\d{1,3})?)", re.ASCII)
-_ROUNDING = 1e-6  # seconds; times of this century have steps of a quarter of it
+_ROUNDING = 1e-3  # seconds; times of this century are sums of steps of 2e-7
 
 
 @dataclass(frozen=True)
